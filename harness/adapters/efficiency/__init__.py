@@ -1,0 +1,1 @@
+"""Modifiers: adapters that change how the stage they are added to trains."""

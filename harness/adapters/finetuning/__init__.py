@@ -1,0 +1,1 @@
+"""Adapters that train a given model further."""

@@ -1,0 +1,1 @@
+"""Adapters that train a model from scratch."""

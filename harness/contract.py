@@ -1,0 +1,329 @@
+"""The contract between techniques, tasks and the machinery that runs them. Light: the standard library alone.
+
+An ``Adapter`` makes checkpoints and opens them; a ``Task`` scores what an adapter opened; a ``Job`` is what both are
+given inside a worker. Neither times anything: the meter in the job does, around them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+if TYPE_CHECKING:
+    import numpy
+
+PRECISIONS = ("fp32", "bf16-mixed", "bf16")
+
+
+def param(
+    default: Any,
+    help: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: Sequence[Any] | None = None,
+) -> Any:
+    """Declare one parameter of a technique or task: its default, one line of help and its bounds (inclusive)."""
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+
+
+@dataclass(frozen=True)
+class NoParams:
+    """The parameters of a technique that has none."""
+
+
+@dataclass(frozen=True)
+class TrainingParams:
+    """Parameters that every technique that trains shares; a technique's own ``Params`` derives from this."""
+
+    learning_rate: float = param(1e-3, "peak learning rate", low=0.0)
+    schedule: str = param("cosine", "learning-rate schedule after the warm-up", choices=("constant", "linear", "cosine"))
+    warmup_share: float = param(0.05, "share of the steps over which the rate rises", low=0.0, high=1.0)
+    optimizer: str = param("adamw", "optimiser", choices=("adamw", "muon"))
+    weight_decay: float = param(0.0, "decoupled weight decay", low=0.0)
+    max_grad_norm: float = param(1.0, "gradients are clipped to this norm; 0 leaves them", low=0.0)
+    tokens: int | None = param(None, "token budget of this stage; overrides the suite's", low=1)
+    steps: int | None = param(None, "optimiser-step budget of this stage; overrides the suite's", low=1)
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """Where a step runs. ``threads`` 0 means every core of the machine."""
+
+    device: str = "cpu"
+    devices: int = 1
+    threads: int = 0
+    ranks: int = 1
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a training stage may use. Of ``tokens`` and ``steps`` exactly one is set."""
+
+    tokens: int | None = None
+    steps: int | None = None
+    batch_size: int = 8
+    micro_batch_size: int | None = None
+    sequence_length: int = 256
+    evaluations: int = 4
+
+    def optimizer_steps(self) -> int:
+        """Optimiser steps: ``steps``, or ``tokens`` over the tokens of one full batch, at least 1."""
+        if self.steps is not None:
+            return self.steps
+        return max(1, (self.tokens or 0) // (self.batch_size * self.sequence_length))
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """How a stage trains. A modifier turns one setup into another; nothing else may change how a stage trains."""
+
+    learning_rate: float
+    schedule: str
+    warmup_share: float
+    optimizer: str
+    weight_decay: float
+    max_grad_norm: float
+    steps: int
+    batch_size: int
+    micro_batch_size: int
+    sequence_length: int
+    evaluations: int
+    precision: str
+    gradient_checkpointing: bool = False
+    attention: str | None = None
+    ranks: int = 1
+    deepspeed: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A set of named parts, each a folder or file: ``tokenizer``, ``model``, ``peft``, ``config``, ``reward``.
+
+    ``kind`` is ``causal``, ``masked``, ``seq2seq``, ``classifier``, ``tokenizer`` or ``blank`` (an architecture without
+    weights). ``opened_by`` holds what the loader needs to know beyond the files (a quantisation configuration, say).
+    ``made`` names the parts that the stage itself made; the others were passed through.
+    """
+
+    kind: str
+    parts: Mapping[str, Path]
+    made: frozenset[str] = frozenset()
+    opened_by: Mapping[str, Any] = field(default_factory=dict)
+
+    def with_parts(self, kind: str | None = None, opened_by: Mapping[str, Any] | None = None, **parts: Path) -> Checkpoint:
+        """Return a checkpoint in which ``parts`` replace this one's and everything else passes through."""
+        return Checkpoint(
+            kind=kind or self.kind,
+            parts={**self.parts, **parts},
+            made=frozenset(parts),
+            opened_by=dict(self.opened_by if opened_by is None else opened_by),
+        )
+
+
+class Meter(Protocol):
+    """What an operation may tell the meter. It never reads a clock itself."""
+
+    def span(self, name: str) -> AbstractContextManager[None]:
+        """Attribute the time and the peak memory of the block to ``name``; an inner span pauses the outer one."""
+        ...
+
+    def optimizer_step(self, *, tokens: int, nonpadding_tokens: int, loss_tokens: int) -> AbstractContextManager[None]:
+        """Wrap exactly one optimiser step; its seconds become one sample."""
+        ...
+
+    def step_loss(self, step: int, loss: float) -> None:
+        """Record the training loss of optimiser step ``step`` (from 1), read after the timed part."""
+        ...
+
+    def curve(self, step: int, **values: float) -> None:
+        """Record values of declared metrics at one point of training."""
+        ...
+
+    def metric(self, name: str, value: float) -> None:
+        """Record one value of a declared metric."""
+        ...
+
+    def sample(self, name: str, values: Sequence[float]) -> None:
+        """Record the raw samples behind a declared metric."""
+        ...
+
+    def items(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Record per-item scores as equally long columns, so that methods can be compared paired."""
+        ...
+
+    def observe(self, name: str, value: Any) -> None:
+        """Record what is really there: layer classes, dtypes, trainable names, hashes."""
+        ...
+
+    def flag(self, text: str) -> None:
+        """Raise a validity flag that readers of the number must see."""
+        ...
+
+    def progress(self) -> None:
+        """Tell the launcher that the step is alive (resets the limit on silence)."""
+        ...
+
+
+class Dataset(Protocol):
+    """A data set offers views; each view has the splits ``train``, ``validation`` and ``test``, which share nothing.
+
+    ``text``: list of str. ``instructions``: {prompt, answer}. ``choices``: {prompt, options, label}.
+    ``labels``: {text, label}. ``text_to_text``: {source, target}. ``pairs``: {prompt, chosen, rejected}.
+    """
+
+    name: str
+    fingerprint: str
+
+    def views(self) -> tuple[str, ...]:
+        """Names of the views that this data set has."""
+        ...
+
+    def view(self, name: str, split: str) -> list[Any]:
+        """Items of one split in their fixed order; ``DataError`` where the view is missing or empty."""
+        ...
+
+
+@dataclass
+class Job:
+    """What an operation is given inside its worker."""
+
+    params: Any
+    checkpoint: Checkpoint
+    data: Dataset
+    precision: str
+    hardware: Hardware
+    seed: int
+    budget: Budget
+    meter: Meter
+    output: Path
+    modify: Callable[[TrainingSetup], TrainingSetup] = lambda setup: setup
+    reference: Path | None = None
+    artefacts: Path | None = None
+    model: Mapping[str, Any] = field(default_factory=dict)
+
+    def part(self, name: str) -> Path:
+        """Return a new folder for the part ``name`` of the checkpoint that this operation makes."""
+        path = self.output / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+class Scorer(Protocol):
+    """An opened checkpoint, in the runtime that it is meant for. Token ids are lists of int, most recent last."""
+
+    vocabulary_size: int
+    max_length: int
+    bos_id: int | None
+    eos_id: int | None
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of ``text`` without special tokens."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ``ids``, special tokens left out."""
+        ...
+
+    def log_probabilities(self, sequences: Sequence[Sequence[int]]) -> list[numpy.ndarray]:
+        """For each sequence of n tokens, float32 [n-1, vocabulary]: log p(. | tokens before), natural logarithm."""
+        ...
+
+    def target_log_probabilities(self, sequences: Sequence[Sequence[int]]) -> list[numpy.ndarray]:
+        """For each sequence of n tokens, float32 [n-1]: log-probability of each token after the first."""
+        ...
+
+    def stream(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Iterator[list[int]]:
+        """Greedy generation for equally long prompts: yields the batch's next token ids, ``new_tokens`` times."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What was really opened: layer classes, weight dtypes, parameter count, quantised layers."""
+        ...
+
+
+class Adapter:
+    """One technique. Override ``train``, ``compress`` or both; an operation that is not overridden makes no step.
+
+    ``takes`` and ``gives`` name checkpoint parts, ``kinds`` the checkpoint kinds that the technique works on;
+    ``view`` is the data view that it trains on. The plan reads all of these without importing anything heavy.
+    """
+
+    summary: ClassVar[str] = ""
+    source: ClassVar[str] = ""
+    requires: ClassVar[tuple[str, ...]] = ()
+    environment: ClassVar[str] = "main"
+    precisions: ClassVar[tuple[str, ...]] = PRECISIONS
+    devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
+    takes: ClassVar[frozenset[str]] = frozenset({"tokenizer", "model"})
+    gives: ClassVar[frozenset[str]] = frozenset()
+    kinds: ClassVar[frozenset[str]] = frozenset({"causal"})
+    makes_kind: ClassVar[str | None] = None
+    view: ClassVar[str | None] = None
+    Params: ClassVar[type] = NoParams
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+
+    def skip(self, precision: str, hardware: Hardware) -> str | None:
+        """Return why this technique makes no sense at this precision on this hardware, or None."""
+        return None
+
+    def train(self, job: Job) -> Checkpoint:
+        """Train, and return the checkpoint with the parts that were made."""
+        return job.checkpoint
+
+    def compress(self, job: Job) -> Checkpoint:
+        """Compress, and return the checkpoint with the parts that were made."""
+        return job.checkpoint
+
+    def eval(self, job: Job) -> Scorer:
+        """Open the checkpoint in the runtime that it is meant for."""
+        from harness.models.causal import open_scorer
+
+        return open_scorer(job)
+
+    @classmethod
+    def operations(cls) -> tuple[str, ...]:
+        """Which of ``train`` and ``compress`` this technique really has, in that order."""
+        return tuple(name for name in ("train", "compress") if getattr(cls, name) is not getattr(Adapter, name))
+
+
+class Modifier(Adapter):
+    """A technique that changes how the stage it is added to trains; with nothing before it, full fine-tuning."""
+
+    def modify(self, setup: TrainingSetup) -> TrainingSetup:
+        """Return the changed setup. Pure: no import, no side effect."""
+        raise NotImplementedError(f"{type(self).__name__} must define modify(setup)")
+
+
+class Task:
+    """One thing that is measured on an opened checkpoint."""
+
+    summary: ClassVar[str] = ""
+    requires: ClassVar[tuple[str, ...]] = ()
+    kinds: ClassVar[frozenset[str]] = frozenset({"causal"})
+    needs: ClassVar[frozenset[str]] = frozenset({"tokenizer", "model"})
+    needs_trained_weights: ClassVar[bool] = True
+    compares_with_reference: ClassVar[bool] = False
+    metrics: ClassVar[tuple[str, ...]] = ()
+    Params: ClassVar[type] = NoParams
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+
+    def view(self) -> str | None:
+        """The data view that this task scores, or None."""
+        return None
+
+    def score(self, scorer: Scorer, job: Job) -> None:
+        """Measure, and hand every number to ``job.meter``."""
+        raise NotImplementedError(f"{type(self).__name__} must define score(scorer, job)")
+
+
+def defaults(params_type: type) -> dict[str, Any]:
+    """Return the default of every parameter of a ``Params`` class, by name."""
+    return {item.name: item.default for item in dataclasses.fields(params_type)}

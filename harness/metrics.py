@@ -1,0 +1,148 @@
+"""Every metric, declared once: name, unit, direction, label, and how it is measured.
+
+Rows carry the name; reports, comparisons and gates look the rest up here. An unknown name is an error, so a metric
+cannot be written by one file and misread by another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.errors import UsageError, did_you_mean
+
+Direction = Literal["lower", "higher", "none"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One measured quantity. ``direction`` says which way is better; ``none`` is a fact without a better side."""
+
+    name: str
+    unit: str
+    direction: Direction
+    label: str
+    how: str
+
+
+_DECLARED = (
+    # quality
+    Metric("loss", "nats/token", "lower", "Loss per token", "Mean negative log-likelihood of the scored tokens."),
+    Metric(
+        "perplexity", "1", "lower", "Perplexity",
+        "exp of the mean negative log-likelihood per scored token; each window is scored from its second token on.",
+    ),
+    Metric(
+        "bits_per_byte", "bit/byte", "lower", "Bits per byte",
+        "Negative log2-likelihood of the scored tokens over the UTF-8 bytes that those tokens stand for.",
+    ),
+    Metric(
+        "kl_divergence", "nats/token", "lower", "KL divergence",
+        "Mean over positions of KL(reference || this), from full next-token distributions of both.",
+    ),
+    Metric("kl_divergence_median", "nats/token", "lower", "KL median", "Median over positions of the same KL."),
+    Metric("kl_divergence_p99", "nats/token", "lower", "KL p99", "99th percentile over positions of the same KL."),
+    Metric("kl_divergence_max", "nats/token", "lower", "KL max", "Largest value over positions of the same KL."),
+    Metric(
+        "top1_agreement", "share", "higher", "Top-1 agreement",
+        "Share of positions at which this model and the reference rank the same token first.",
+    ),
+    Metric(
+        "choice_accuracy", "share", "higher", "Choice accuracy",
+        "Share of items whose right option has the largest log p(option | prompt) - log p(option).",
+    ),
+    Metric(
+        "choice_accuracy_sum", "share", "higher", "Choice accuracy (plain sums)",
+        "The same with log p(option | prompt) alone.",
+    ),
+    # speed
+    Metric("wall_seconds", "s", "lower", "Wall time", "From the worker's first instruction to its last span's end."),
+    Metric("span_seconds", "s", "lower", "Span", "Self time of one named span; the spans sum to the wall time."),
+    Metric(
+        "step_seconds", "s", "lower", "Optimiser step",
+        "Time of one optimiser step without evaluation, logging or saving; median after the warm-up.",
+    ),
+    Metric(
+        "tokens_per_second", "token/s", "higher", "Training tokens/s",
+        "All tokens of the counted optimiser steps over the seconds of those steps.",
+    ),
+    Metric(
+        "nonpadding_tokens_per_second", "token/s", "higher", "Non-padding tokens/s",
+        "The same, tokens that are not padding.",
+    ),
+    Metric(
+        "loss_tokens_per_second", "token/s", "higher", "Loss-bearing tokens/s",
+        "The same, tokens that carry a loss.",
+    ),
+    Metric(
+        "time_to_first_token_seconds", "s", "lower", "Time to first token",
+        "From the call of generate to the first new token, at the stated batch and prompt length; median.",
+    ),
+    Metric(
+        "inter_token_latency_seconds", "s", "lower", "Inter-token latency",
+        "Time between consecutive new tokens, timed at each token; median.",
+    ),
+    Metric(
+        "prefill_tokens_per_second", "token/s", "higher", "Prefill tokens/s",
+        "Prompt tokens of the batch over the time to the first token; median over repeats.",
+    ),
+    Metric(
+        "decode_tokens_per_second", "token/s", "higher", "Decode tokens/s",
+        "New tokens after the first, over the time between the first and the last; median over repeats.",
+    ),
+    # size and memory
+    Metric(
+        "peak_memory_bytes", "B", "lower", "Peak memory",
+        "The kernel's high-water mark of resident memory (VmHWM) within the span, children added by PSS.",
+    ),
+    Metric(
+        "peak_memory_rise_bytes", "B", "lower", "Peak memory rise",
+        "Peak memory of the work's spans less the resident memory of the interpreter and its libraries before the work.",
+    ),
+    Metric(
+        "runtime_memory_bytes", "B", "lower", "Runtime memory",
+        "Resident memory of the interpreter with its libraries loaded, before any work.",
+    ),
+    Metric("cuda_peak_allocated_bytes", "B", "lower", "GPU peak allocated", "torch.cuda.max_memory_allocated, reset per span."),
+    Metric("cuda_peak_reserved_bytes", "B", "lower", "GPU peak reserved", "torch.cuda.max_memory_reserved, reset per span."),
+    Metric("cuda_peak_active_bytes", "B", "lower", "GPU peak active", "active_bytes.all.peak of torch.cuda.memory_stats."),
+    Metric("cuda_alloc_retries", "1", "lower", "GPU allocator retries", "num_alloc_retries of torch.cuda.memory_stats."),
+    Metric("checkpoint_bytes", "B", "lower", "Size on disk", "Bytes of the checkpoint's files that a user would ship."),
+    Metric("weight_bytes", "B", "lower", "Weights on disk", "Bytes of the weight files alone (model and adapters)."),
+    Metric("bits_per_weight", "bit", "lower", "Bits per weight", "Bits of the weight files over the number of parameters."),
+    Metric("parameters", "1", "none", "Parameters", "Number of parameters, tied ones once."),
+    # training facts
+    Metric("trainable_parameters", "1", "none", "Trainable parameters", "Parameters that require a gradient."),
+    Metric("trainable_share", "share", "none", "Trainable share", "Trainable parameters over all parameters."),
+    Metric("optimizer_steps", "1", "none", "Optimiser steps", "Optimiser steps that were really taken."),
+    Metric("train_tokens", "token", "none", "Tokens trained on", "All tokens of all optimiser steps."),
+    Metric("train_loss_first", "nats/token", "none", "First losses", "Mean training loss of the first tenth of the steps."),
+    Metric("train_loss_last", "nats/token", "lower", "Last losses", "Mean training loss of the last tenth of the steps."),
+    Metric("train_loss", "nats/token", "lower", "Training loss", "Training loss at one optimiser step."),
+    Metric(
+        "validation_bits_per_byte", "bit/byte", "lower", "Validation bits per byte",
+        "Bits per byte on fixed validation windows, at a point of the training curve.",
+    ),
+    Metric("validation_loss", "nats/token", "lower", "Validation loss", "Loss on fixed validation examples during training."),
+    # tokenizers
+    Metric("vocabulary_size", "1", "none", "Vocabulary", "Number of entries of the tokenizer."),
+    Metric("bytes_per_token", "byte", "higher", "Bytes per token", "UTF-8 bytes of held-out text over its tokens."),
+    # machine
+    Metric("canary_matmul_seconds", "s", "lower", "Canary: matmul", "Median time of a fixed matrix product."),
+    Metric("canary_copy_seconds", "s", "lower", "Canary: copy", "Median time of a fixed memory copy."),
+    Metric(
+        "contention_share", "share", "lower", "Other processes' CPU share",
+        "CPU seconds of all other processes over wall seconds times cores, while the step ran.",
+    ),
+    Metric("supervisor_cpu_share", "share", "lower", "Launcher's CPU share", "CPU seconds of the launcher and its server over the step's wall time."),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _DECLARED}
+
+
+def metric(name: str) -> Metric:
+    """Return the declaration of ``name``; raise ``UsageError`` with the nearest known name if there is none."""
+    try:
+        return METRICS[name]
+    except KeyError:
+        raise UsageError(f"unknown metric '{name}'{did_you_mean(name, METRICS)}") from None
