@@ -1,0 +1,1 @@
+"""Statistics and summaries: pure functions of rows."""

@@ -1,0 +1,1 @@
+"""Opening, saving and inspecting checkpoints. Heavy packages are imported inside functions."""

@@ -1,0 +1,1 @@
+"""Running steps: one process each, metered, with one record at the end."""

@@ -1,0 +1,1 @@
+"""The one way a stage trains: through transformers' Trainer, metered. Heavy imports inside functions."""
