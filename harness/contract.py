@@ -131,8 +131,16 @@ class Meter(Protocol):
         """Attribute the time and the peak memory of the block to ``name``; an inner span pauses the outer one."""
         ...
 
-    def optimizer_step(self, *, tokens: int, nonpadding_tokens: int, loss_tokens: int) -> AbstractContextManager[None]:
-        """Wrap exactly one optimiser step; its seconds become one sample."""
+    def step_begin(self) -> None:
+        """Start the clock of one optimiser step (fetching its data included)."""
+        ...
+
+    def step_end(self, *, tokens: int, nonpadding_tokens: int, loss_tokens: int) -> None:
+        """Stop that clock; the seconds since ``step_begin`` become one sample."""
+        ...
+
+    def step_cancel(self) -> None:
+        """Forget a step that was begun and will not be taken."""
         ...
 
     def step_loss(self, step: int, loss: float) -> None:
