@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "bf16-mixed", "bf16")
 
+# Raised when a number starts to mean something else; part of every step's id and of the hard facts.
+MEASUREMENT_VERSION = 1
+
 
 def param(
     default: Any,
