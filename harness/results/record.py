@@ -1,0 +1,171 @@
+"""The record: the immutable file that every attempt of a step leaves, written once and only read afterwards.
+
+Truth of the whole harness: rows, tables and pages are functions of these files. Standard library alone, because the
+worker writes records in any environment.
+
+Format history:
+  1  first format (statuses, spans, optimiser steps, curve, metrics, samples, items, observed, flags, log tail)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+
+FORMAT = 1
+STATUSES = ("done", "failed", "skipped", "crashed", "timeout", "out_of_memory", "interrupted", "invalid")
+OPERATIONS = ("train", "compress", "eval", "canary")
+
+Record = dict[str, Any]
+
+_REQUIRED: dict[str, type | tuple[type, ...]] = {
+    "record": str, "step": str, "attempt": int, "suite": str, "operation": str, "coordinates": dict, "job": dict,
+    "status": str, "reason": (str, type(None)), "started": str, "wall_seconds": (int, float), "environment": dict,
+    "commit": dict, "command": list, "spans": list, "optimizer_steps": dict, "curve": list, "metrics": dict,
+    "samples": dict, "items": dict, "observed": dict, "flags": list, "log_tail": list,
+}  # fmt: skip
+_JOB_PATHS = ("cache", "record", "log", "data_file", "context", "state", "reason")
+
+
+class NewerFormat(StoreError):
+    """The file was written by a newer harness; nothing that reads it may guess."""
+
+
+def utc_now() -> str:
+    """Return the time of day as ISO 8601 in UTC, to the millisecond (to say when, never to measure)."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def blank(job: Mapping[str, Any], status: str, reason: str | None = None) -> Record:
+    """Return a complete record of ``job`` in which nothing was measured."""
+    context = job.get("context") or {}
+    return {
+        "format": FORMAT,
+        "record": f"{job['step']}.{job['attempt']}",
+        "step": job["step"],
+        "attempt": job["attempt"],
+        "suite": job["suite"],
+        "operation": job["operation"],
+        "coordinates": dict(job["coordinates"]),
+        "job": {key: value for key, value in job.items() if key not in _JOB_PATHS},
+        "status": status,
+        "reason": reason,
+        "started": utc_now(),
+        "wall_seconds": 0.0,
+        "environment": {"installation": context.get("installation", "unknown"), "hard_id": "", "hard": {}, "soft": {}},
+        "commit": dict(context.get("commit") or {"sha": "unknown", "dirty": None}),
+        "command": list(context.get("command") or []),
+        "spans": [], "optimizer_steps": {}, "curve": [], "metrics": {}, "samples": {}, "items": {}, "observed": {},
+        "flags": [], "log_tail": [],
+    }  # fmt: skip
+
+
+def write(path: Path, record: Record) -> None:
+    """Write a record so that it is there whole or not at all; ``StoreError`` if it cannot be or exists already.
+
+    NaN and infinities become null, and make a ``done`` record ``invalid`` with the place named.
+    """
+    record = _without_nan(record)
+    validate(record, path)
+    if path.exists():
+        raise StoreError(f"record {path} exists already; records are never written twice")
+    write_file(path, json.dumps(record, allow_nan=False, separators=(",", ":")) + "\n")
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write ``text`` to ``path`` atomically and durably (same folder, fsync, rename, fsync of the folder)."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.rename(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise StoreError(
+            f"cannot write {path}: {error.strerror}; free space or choose another results folder"
+        ) from None
+
+
+def read(path: Path) -> Record:
+    """Read and check one record; ``NewerFormat`` or ``StoreError`` name the file and what is wrong with it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StoreError(f"cannot read record {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise StoreError(f"record {path} is not valid JSON ({error}); delete it and run the suite again") from None
+    validate(content, path)
+    return content  # type: ignore[no-any-return]
+
+
+def validate(record: Any, path: Path) -> None:
+    """Raise ``StoreError`` unless ``record`` is a complete record of a format that this version knows."""
+    version = record.get("format") if isinstance(record, dict) else None
+    if not isinstance(version, int) or version < 1:
+        raise StoreError(f"{path} is not a record: it has no format number")
+    if version > FORMAT:
+        raise NewerFormat(
+            f"record {path} has format {version}, this harness reads up to {FORMAT}; upgrade the harness to read it"
+        )
+    for key, kind in _REQUIRED.items():
+        if not isinstance(record.get(key, ...), kind):
+            what = "is missing" if key not in record else f"has the wrong type ({type(record[key]).__name__})"
+            raise StoreError(f"record {path}: '{key}' {what}")
+    if record["status"] not in STATUSES:
+        raise StoreError(f"record {path}: unknown status '{record['status']}'")
+    if record["operation"] not in OPERATIONS:
+        raise StoreError(f"record {path}: unknown operation '{record['operation']}'")
+
+
+def _without_nan(record: Record) -> Record:
+    places = list(_nan_places(record, ""))
+    if not places:
+        return record
+    clean: Record = _nulled(record)
+    reason = f"not a number: {', '.join(places[:5])}" + (f" and {len(places) - 5} more" if len(places) > 5 else "")
+    if clean["status"] == "done":
+        clean |= {"status": "invalid", "reason": reason}
+    clean["flags"] = [*clean["flags"], reason]
+    return clean
+
+
+def _nan_places(value: Any, place: str) -> Iterator[str]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield f"{place} is {value}"
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _nan_places(item, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _nan_places(item, f"{place}[{index}]")
+
+
+def _nulled(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: _nulled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_nulled(item) for item in value]
+    return value
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
