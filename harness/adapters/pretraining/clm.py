@@ -1,0 +1,31 @@
+"""``clm``: causal language modelling, next-token prediction over packed text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.contract import Adapter, Checkpoint, Job, TrainingParams, param
+
+
+class CausalLanguageModelling(Adapter):
+    """Trains a decoder from fresh weights (on an architecture) or further (on a given model)."""
+
+    summary = "causal language modelling"
+    source = "Radford et al. 2018 (GPT); packed sequences as in Brown et al. 2020, arXiv:2005.14165"
+    requires = ("torch", "transformers", "accelerate")
+    takes = frozenset({"tokenizer"})
+    gives = frozenset({"model"})
+    kinds = frozenset({"blank", "causal"})
+    makes_kind = "causal"
+    view = "text"
+
+    @dataclass(frozen=True)
+    class Params(TrainingParams):
+        learning_rate: float = param(1e-2, "peak learning rate", low=0.0)
+        optimizer: str = param("muon", "optimiser: Muon for matrices, or AdamW", choices=("adamw", "muon"))
+
+    def train(self, job: Job) -> Checkpoint:
+        """Train on packed blocks of the text view."""
+        from harness.training.stages import pretrain
+
+        return pretrain(job)

@@ -1,0 +1,1 @@
+"""The untouched model, which every comparison needs."""

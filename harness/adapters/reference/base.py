@@ -1,0 +1,13 @@
+"""``base``: the model as it is given. Every comparison needs this row."""
+
+from __future__ import annotations
+
+from harness.contract import Adapter
+
+
+class Base(Adapter):
+    """Neither trains nor compresses: the checkpoint as it came."""
+
+    summary = "the untouched model"
+    source = "none: the reference"
+    requires = ("torch", "transformers")

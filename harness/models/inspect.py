@@ -1,0 +1,106 @@
+"""What is really there: classes, types, quantised layers and hashes, read off the model and the files."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from harness.contract import Checkpoint
+from harness.models.checkpoint import content_hash, part_bytes, weight_files
+
+MODEL_PARTS = ("model", "peft")
+
+
+def describe_model(model: Any) -> dict[str, Any]:
+    """Layer classes, parameter types and counts of a live model; quantised layers under their own storage type."""
+    classes: Counter[str] = Counter()
+    quantized: Counter[str] = Counter()
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if not list(module.children()) and weight is not None:
+            classes[type(module).__name__] += 1
+            if (storage := quantized_storage(weight)) is not None:
+                quantized[storage] += 1
+    dtypes: Counter[str] = Counter()
+    for parameter in model.parameters():
+        dtypes[str(parameter.dtype).removeprefix("torch.")] += logical_size(parameter)
+    return {
+        "layer_classes": dict(sorted(classes.items())),
+        "dtypes": dict(sorted(dtypes.items())),
+        "quantized_layers": dict(sorted(quantized.items())),
+        "parameters": sum(logical_size(parameter) for parameter in model.parameters()),
+        "attention": getattr(model.config, "_attn_implementation", None),
+    }
+
+
+def quantized_storage(weight: Any) -> str | None:
+    """Storage type of a quantised weight (``int8``, ``nf4``, ``nf4+double``, ``fp4``), or None for a plain one."""
+    state = getattr(weight, "quant_state", None)
+    if state is not None:
+        return str(state.quant_type) + ("+double" if state.nested else "")
+    return "int8" if type(weight).__name__ == "Int8Params" else None
+
+
+def logical_size(parameter: Any) -> int:
+    """Number of weights that a parameter stands for (a packed 4-bit one holds two per byte)."""
+    state = getattr(parameter, "quant_state", None)
+    return int(state.shape.numel()) if state is not None else int(parameter.numel())
+
+
+def trainable_names(model: Any) -> list[str]:
+    """Names of the parameters that require a gradient."""
+    return [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+
+
+def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Facts of the files: bytes and hash of each part, and how many bytes each stored tensor type takes."""
+    facts: dict[str, Any] = {"kind": checkpoint.kind, "parts": {}, "stored_bytes_by_dtype": {}}
+    stored: Counter[str] = Counter()
+    for name, path in sorted(checkpoint.parts.items()):
+        facts["parts"][name] = {"bytes": shipped_bytes(checkpoint, name), "sha256": content_hash(path)}
+        if name in MODEL_PARTS:
+            stored.update(_stored_types(path))
+    facts["stored_bytes_by_dtype"] = dict(sorted(stored.items()))
+    return facts
+
+
+def shipped_bytes(checkpoint: Checkpoint, name: str) -> int:
+    """Bytes of one part; where two parts are one folder, tokenizer files count for the tokenizer alone."""
+    path = checkpoint.parts[name]
+    shared = [part for part, other in checkpoint.parts.items() if other == path and part != name]
+    if not shared:
+        return part_bytes(path)
+    weights = sum(item.stat().st_size for item in weight_files(path)) + (path / "config.json").stat().st_size
+    return weights if name == "model" else part_bytes(path) - weights
+
+
+def weight_bytes(checkpoint: Checkpoint) -> int:
+    """Bytes of the weight files of the model and its adapters."""
+    paths = [checkpoint.parts[name] for name in MODEL_PARTS if name in checkpoint.parts]
+    return sum(item.stat().st_size for path in paths for item in weight_files(path))
+
+
+def checkpoint_bytes(checkpoint: Checkpoint) -> int:
+    """Bytes of everything that a user would ship."""
+    return sum(shipped_bytes(checkpoint, name) for name in checkpoint.parts)
+
+
+def safetensors_header(path: Path) -> dict[str, Any]:
+    """The header of a safetensors file: tensor name -> dtype, shape and offsets (standard library alone)."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        header: dict[str, Any] = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    return header
+
+
+def _stored_types(path: Path) -> Counter[str]:
+    found: Counter[str] = Counter()
+    for file in weight_files(path):
+        if file.suffix == ".safetensors":
+            for tensor in safetensors_header(file).values():
+                found[tensor["dtype"]] += tensor["data_offsets"][1] - tensor["data_offsets"][0]
+    return found

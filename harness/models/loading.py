@@ -1,0 +1,110 @@
+"""From a checkpoint to a live transformers model at a stated compute precision, with its adapters on top."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.contract import Checkpoint, Hardware
+from harness.errors import ModelError
+
+
+def weight_dtype(precision: str) -> Any:
+    """Type in which weights are held: bfloat16 for ``bf16``, float32 for ``fp32`` and ``bf16-mixed``."""
+    import torch
+
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def autocast(precision: str, device: str) -> Any:
+    """Context in which a forward pass runs: bfloat16 autocast for ``bf16-mixed``, nothing otherwise."""
+    import torch
+
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16-mixed")
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """Load the tokenizer part; one without a padding token pads with its end-of-text token."""
+    from transformers import AutoTokenizer
+
+    if "tokenizer" not in checkpoint.parts:
+        raise ModelError("the checkpoint has no tokenizer")
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.parts["tokenizer"], local_files_only=True)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    return tokenizer
+
+
+def load_model(
+    checkpoint: Checkpoint,
+    precision: str,
+    hardware: Hardware,
+    *,
+    quantization: Any = None,
+    attention: str | None = None,
+    with_adapters: bool = True,
+    trainable_adapters: bool = False,
+) -> Any:
+    """Load a causal model, with its PEFT adapters unmerged on top where the checkpoint has them.
+
+    ``quantization`` is a transformers quantisation configuration; without it, ``opened_by['quantization']`` of the
+    checkpoint holds, so that adapters trained over a 4-bit base meet the same base again.
+    """
+    config = quantization or _recorded_quantization(checkpoint)
+    model = _load_weights(checkpoint, precision, hardware, config, attention)
+    if with_adapters and "peft" in checkpoint.parts:
+        from peft import PeftModel
+
+        model = PeftModel.from_pretrained(model, str(checkpoint.parts["peft"]), is_trainable=trainable_adapters)
+    return model
+
+
+def load_merged(checkpoint: Checkpoint, precision: str, hardware: Hardware) -> Any:
+    """Load the model in full precision with its adapters merged into the weights."""
+    plain = Checkpoint(kind=checkpoint.kind, parts=checkpoint.parts)
+    model = load_model(plain, precision, hardware)
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def base_model(model: Any) -> Any:
+    """The transformers model below PEFT's wrapper, or the model itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def _recorded_quantization(checkpoint: Checkpoint) -> Any:
+    recorded = checkpoint.opened_by.get("quantization")
+    if not recorded:
+        return None
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(**recorded)
+
+
+def _load_weights(checkpoint: Checkpoint, precision: str, hardware: Hardware, quantization: Any, attention: str | None) -> Any:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    path = str(checkpoint.parts["model"])
+    options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
+    if "random_weights" in checkpoint.opened_by:
+        torch.manual_seed(int(checkpoint.opened_by["random_weights"]))
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        model = AutoModelForCausalLM.from_config(config, dtype=weight_dtype(precision), **options)
+        return model.to(hardware.device)
+    if quantization is not None or _is_quantized(Path(path)):
+        options["device_map"] = {"": hardware.device}
+    if quantization is not None:
+        options["quantization_config"] = quantization
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            path, dtype=weight_dtype(precision), local_files_only=True, **options
+        )
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot load the model in {Path(path).name}: {str(error).splitlines()[0]}") from error
+    return model if "device_map" in options else model.to(hardware.device)
+
+
+def _is_quantized(path: Path) -> bool:
+    import json
+
+    return "quantization_config" in json.loads((path / "config.json").read_text())

@@ -1,0 +1,69 @@
+"""bitsandbytes through transformers: the configuration that is really used, and what quantising a checkpoint does."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+from harness.contract import Checkpoint, Job
+from harness.errors import StepError
+from harness.models.inspect import describe_model
+from harness.models.loading import load_merged, load_model
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Options of a ``BitsAndBytesConfig`` and the storage type that must be found in the model afterwards."""
+
+    options: dict[str, Any]
+    storage: str
+
+    def config(self) -> Any:
+        """Build the transformers configuration."""
+        from transformers import BitsAndBytesConfig
+
+        return BitsAndBytesConfig(**self.options)
+
+
+def eight_bit(threshold: float) -> Recipe:
+    """LLM.int8() with outliers from ``threshold`` on."""
+    return Recipe({"load_in_8bit": True, "llm_int8_threshold": threshold}, "int8")
+
+
+def four_bit(quant_type: str, double_quant: bool, precision: str) -> Recipe:
+    """4-bit codes; products are computed in float32 for ``fp32``, in bfloat16 otherwise."""
+    options = {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": quant_type,
+        "bnb_4bit_use_double_quant": double_quant,
+        "bnb_4bit_compute_dtype": "float32" if precision == "fp32" else "bfloat16",
+    }
+    return Recipe(options, quant_type + ("+double" if double_quant else ""))
+
+
+def quantize(job: Job, recipe: Recipe) -> Checkpoint:
+    """Quantise the job's model (adapters merged first), save it, and record what was found in it.
+
+    ``StepError`` where the model does not hold the storage type that was asked for: a technique must not pass under
+    another's name.
+    """
+    meter = job.meter
+    with tempfile.TemporaryDirectory(dir=job.output) as folder:
+        source = job.checkpoint
+        if "peft" in source.parts:
+            with meter.span("merge"):
+                load_merged(source, job.precision, job.hardware).save_pretrained(folder)
+            parts = {name: path for name, path in source.parts.items() if name != "peft"}
+            source = Checkpoint(kind=source.kind, parts=parts).with_parts(model=job.output / folder)
+        with meter.span("compress"):
+            model = load_model(source, job.precision, job.hardware, quantization=recipe.config())
+    found = describe_model(model)
+    meter.observe("model", found)
+    if set(found["quantized_layers"]) != {recipe.storage}:
+        raise StepError(f"asked for {recipe.storage} layers, found {found['quantized_layers'] or 'none'}")
+    meter.metric("parameters", found["parameters"])
+    with meter.span("save"):
+        model.save_pretrained(job.part("model"))
+    parts = {name: path for name, path in source.parts.items() if name != "model"}
+    return Checkpoint(kind=source.kind, parts=parts).with_parts(model=job.part("model"))

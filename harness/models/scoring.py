@@ -1,0 +1,96 @@
+"""Scores from a live transformers model: log-probabilities in batches, and the byte lengths that they are divided by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.models.loading import autocast
+
+if TYPE_CHECKING:
+    import numpy
+
+BATCH_TOKENS = 8192
+BYTES_IN_BATCH = 256 * 2**20
+
+
+def batches(sequences: Sequence[Sequence[int]], vocabulary: int) -> Iterator[list[int]]:
+    """Yield indices of ``sequences`` in batches of similar length, bounded in tokens and in bytes of logits."""
+    limit = max(1, min(BATCH_TOKENS, BYTES_IN_BATCH // (4 * vocabulary)))
+    order = sorted(range(len(sequences)), key=lambda index: (-len(sequences[index]), index))
+    batch: list[int] = []
+    for index in order:
+        if batch and (len(batch) + 1) * len(sequences[batch[0]]) > limit:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
+
+
+def log_probabilities(model: Any, sequences: Sequence[Sequence[int]], precision: str) -> list[numpy.ndarray]:
+    """For each sequence of n tokens, float32 [n-1, vocabulary] of natural log-probabilities."""
+    found: list[Any] = [None] * len(sequences)
+    for batch, log_probs in _forward(model, sequences, precision):
+        for row, index in enumerate(batch):
+            found[index] = log_probs[row, : len(sequences[index]) - 1].numpy()
+    return found
+
+
+def target_log_probabilities(model: Any, sequences: Sequence[Sequence[int]], precision: str) -> list[numpy.ndarray]:
+    """For each sequence of n tokens, float32 [n-1]: the log-probability of each token after the first."""
+    import torch
+
+    found: list[Any] = [None] * len(sequences)
+    for batch, log_probs in _forward(model, sequences, precision):
+        for row, index in enumerate(batch):
+            targets = torch.tensor(sequences[index][1:], dtype=torch.long)
+            picked = log_probs[row, : len(targets)].gather(1, targets[:, None])[:, 0]
+            found[index] = picked.numpy().copy()
+    return found
+
+
+def _forward(model: Any, sequences: Sequence[Sequence[int]], precision: str) -> Iterator[tuple[list[int], Any]]:
+    import torch
+
+    device = next(model.parameters()).device
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    for batch in batches(sequences, vocabulary):
+        width = max(len(sequences[index]) for index in batch)
+        ids = torch.zeros((len(batch), width), dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, index in enumerate(batch):
+            ids[row, : len(sequences[index])] = torch.tensor(sequences[index], dtype=torch.long)
+            mask[row, : len(sequences[index])] = 1
+        with torch.no_grad(), autocast(precision, device.type):
+            logits = model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits
+        yield batch, torch.log_softmax(logits[:, :-1].float(), dim=-1).cpu()
+
+
+def token_bytes(tokenizer: Any) -> list[int]:
+    """UTF-8 bytes that each token id stands for; 0 for special tokens.
+
+    Exact for byte-level BPE (one character of a piece is one byte) and for SentencePiece pieces (a leading or inner
+    ``▁`` is one space, ``<0xAB>`` is one byte); any other piece counts the bytes of its decoded text.
+    """
+    special = set(tokenizer.all_special_ids)
+    byte_level = _is_byte_level(tokenizer)
+    lengths = []
+    for index in range(len(tokenizer)):
+        piece = tokenizer.convert_ids_to_tokens(index)
+        if index in special or piece is None:
+            lengths.append(0)
+        elif byte_level:
+            lengths.append(len(piece))
+        elif len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
+            lengths.append(1)
+        elif "▁" in piece:
+            lengths.append(len(piece.replace("▁", " ").encode()))
+        else:
+            lengths.append(len(tokenizer.decode([index]).encode()))
+    return lengths
+
+
+def _is_byte_level(tokenizer: Any) -> bool:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return backend is not None and "ByteLevel" in repr(backend.decoder)

@@ -1,0 +1,133 @@
+"""Where a model comes from: embedded in the package, a folder, the hub, random weights, or a bare architecture.
+
+``open_model`` turns a suite's model specification into a checkpoint without training anything. Recipes
+(``from: bpe > clm``) never reach this file: the plan turns them into steps.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.contract import Checkpoint
+from harness.errors import ModelError, did_you_mean
+
+EMBEDDED = Path(__file__).parent / "embedded"
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json")
+SIZES = {
+    "hidden_size": 256,
+    "intermediate_size": 512,
+    "layers": 4,
+    "heads": 4,
+    "kv_heads": 2,
+    "vocab_size": 2048,
+    "context": 512,
+}
+ARCHITECTURES = ("llama", "gpt2")
+
+
+def open_model(spec: Mapping[str, Any], *, cache: Path, seed: int = 0) -> Checkpoint:
+    """Return the checkpoint that ``spec`` describes; ``ModelError`` in one line where it cannot be had."""
+    match spec["kind"]:
+        case "none":
+            return Checkpoint(kind="none", parts={})
+        case "embedded":
+            return open_folder(EMBEDDED)
+        case "folder":
+            return open_folder(Path(spec["path"]))
+        case "hub":
+            return _open_hub(spec)
+        case "random":
+            return _write_architecture(spec, cache, seed=seed)
+        case "architecture":
+            return _write_architecture(spec, cache, seed=None)
+        case kind:
+            raise ModelError(f"unknown kind of model '{kind}'")
+
+
+def open_folder(path: Path) -> Checkpoint:
+    """Open a folder in the format of ``save_pretrained``: ``config.json``, weights and a tokenizer."""
+    if not path.is_dir():
+        raise ModelError(f"model folder {path} does not exist")
+    if not (path / "config.json").is_file():
+        raise ModelError(f"{path} is not a model folder: it has no config.json")
+    if not any(path.glob("*.safetensors")) and not any(path.glob("*.bin")):
+        raise ModelError(f"{path} has a config.json but no weights (*.safetensors)")
+    parts = {"model": path}
+    if any((path / name).is_file() for name in TOKENIZER_FILES):
+        parts["tokenizer"] = path
+    return Checkpoint(kind=kind_of(path), parts=parts)
+
+
+def kind_of(path: Path) -> str:
+    """Kind of the model in a folder, from the architecture that its configuration names."""
+    try:
+        config = json.loads((path / "config.json").read_text())
+    except ValueError:
+        raise ModelError(f"{path / 'config.json'} is not valid JSON") from None
+    name = (config.get("architectures") or [""])[0]
+    if name.endswith("ForMaskedLM"):
+        return "masked"
+    if name.endswith("ForConditionalGeneration") or config.get("is_encoder_decoder"):
+        return "seq2seq"
+    return "classifier" if name.endswith("ForSequenceClassification") else "causal"
+
+
+def configuration(spec: Mapping[str, Any]) -> Any:
+    """Return the transformers configuration of an architecture specification (sizes default to small ones)."""
+    name = spec.get("architecture", "llama")
+    if name not in ARCHITECTURES:
+        raise ModelError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}; known: llama, gpt2")
+    sizes = {**SIZES, **{key: spec[key] for key in SIZES if spec.get(key) is not None}}
+    from transformers import GPT2Config, LlamaConfig
+
+    if name == "gpt2":
+        return GPT2Config(
+            vocab_size=sizes["vocab_size"], n_embd=sizes["hidden_size"], n_inner=sizes["intermediate_size"],
+            n_layer=sizes["layers"], n_head=sizes["heads"], n_positions=sizes["context"],
+            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, architectures=["GPT2LMHeadModel"],
+            bos_token_id=0, eos_token_id=0,
+        )  # fmt: skip
+    return LlamaConfig(
+        vocab_size=sizes["vocab_size"], hidden_size=sizes["hidden_size"],
+        intermediate_size=sizes["intermediate_size"], num_hidden_layers=sizes["layers"],
+        num_attention_heads=sizes["heads"], num_key_value_heads=sizes["kv_heads"],
+        max_position_embeddings=sizes["context"], tie_word_embeddings=bool(spec.get("tie_embeddings", True)),
+        architectures=["LlamaForCausalLM"], bos_token_id=0, eos_token_id=0, pad_token_id=None,
+    )  # fmt: skip
+
+
+def _write_architecture(spec: Mapping[str, Any], cache: Path, seed: int | None) -> Checkpoint:
+    import hashlib
+    import tempfile
+
+    config = configuration(spec)
+    key = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True, default=str).encode()).hexdigest()[:16]
+    folder = cache / "architectures" / key
+    if not (folder / "config.json").is_file():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=folder.parent))
+        config.save_pretrained(fresh)
+        if folder.exists():
+            return Checkpoint(kind="blank", parts={"config": folder})
+        fresh.rename(folder)
+    if seed is None:
+        return Checkpoint(kind="blank", parts={"config": folder})
+    return Checkpoint(kind="causal", parts={"model": folder}, opened_by={"random_weights": seed})
+
+
+def _open_hub(spec: Mapping[str, Any]) -> Checkpoint:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    name, revision = spec["id"], spec.get("revision") or "main"
+    patterns = ["*.json", "*.safetensors", "tokenizer*", "vocab*", "merges.txt"]
+    try:
+        path = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+    except LocalEntryNotFoundError:
+        raise ModelError(f"model {name}@{revision} is not in the local hub cache and the hub cannot be reached") from None
+    except HfHubHTTPError as error:
+        raise ModelError(f"model {name}@{revision} cannot be had from the hub: {str(error).splitlines()[0]}") from None
+    return open_folder(path)

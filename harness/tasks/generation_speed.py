@@ -1,0 +1,75 @@
+"""``generation_speed``: greedy generation timed at every token, at a stated batch and stated lengths.
+
+The clock starts at the call of generate and is read when each column of new tokens comes out, so prefill and decode
+are both timed directly and never obtained by subtracting one run from another.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from time import perf_counter
+
+from harness.contract import Job, Scorer, Task, param
+from harness.errors import InvalidMeasurement
+
+
+class GenerationSpeed(Task):
+    """Time to first token, inter-token latency, prefill and decode tokens per second."""
+
+    summary = "time to first token, inter-token latency, prefill and decode speed"
+    requires = ("torch", "transformers")
+    needs = frozenset({"model"})
+    needs_trained_weights = False
+    metrics = (
+        "time_to_first_token_seconds", "inter_token_latency_seconds",
+        "prefill_tokens_per_second", "decode_tokens_per_second",
+    )  # fmt: skip
+
+    @dataclass(frozen=True)
+    class Params:
+        batch: int = param(1, "prompts generated for at once", low=1)
+        prompt_tokens: int = param(128, "tokens of each prompt", low=1)
+        new_tokens: int = param(48, "new tokens per prompt", low=2)
+        repeats: int = param(5, "counted repeats, after one that is not", low=1)
+
+    def score(self, scorer: Scorer, job: Job) -> None:
+        """Generate repeatedly and hand over every sample."""
+        params = self.params
+        prompts = _prompts(scorer, params.batch, params.prompt_tokens)
+        with job.meter.span("warm_up"):
+            _timed(scorer, prompts, params.new_tokens)
+        first: list[float] = []
+        between: list[float] = []
+        rates: list[float] = []
+        with job.meter.span("generate"):
+            for _ in range(params.repeats):
+                moments = _timed(scorer, prompts, params.new_tokens)
+                first.append(moments[0])
+                between += [after - before for before, after in zip(moments, moments[1:], strict=False)]
+                rates.append(params.batch * (params.new_tokens - 1) / (moments[-1] - moments[0]))
+                job.meter.progress()
+        prefill = [params.batch * params.prompt_tokens / seconds for seconds in first]
+        for name, values in (
+            ("time_to_first_token_seconds", first),
+            ("inter_token_latency_seconds", between),
+            ("prefill_tokens_per_second", prefill),
+            ("decode_tokens_per_second", rates),
+        ):
+            job.meter.sample(name, values)
+            job.meter.metric(name, statistics.median(values))
+
+
+def _prompts(scorer: Scorer, batch: int, length: int) -> list[list[int]]:
+    """The same token ids for every method: spread over the vocabulary by a fixed stride."""
+    stride = 7919
+    return [[(row + column * stride) % scorer.vocabulary_size for column in range(length)] for row in range(batch)]
+
+
+def _timed(scorer: Scorer, prompts: list[list[int]], new_tokens: int) -> list[float]:
+    """Seconds from the call to each of the new tokens."""
+    start = perf_counter()
+    moments = [perf_counter() - start for _ in scorer.stream(prompts, new_tokens)]
+    if len(moments) != new_tokens:
+        raise InvalidMeasurement(f"asked for {new_tokens} new tokens, got {len(moments)}")
+    return moments

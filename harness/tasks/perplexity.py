@@ -1,0 +1,178 @@
+"""``perplexity``: how well held-out tokens are predicted, and how far the predictions moved from a reference.
+
+One definition for every backend: the same windows, n-1 targets each (a beginning-of-text token stands in front where
+the tokenizer itself puts one), natural logarithms; with ``view=instructions`` the answer's tokens alone count.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.contract import Job, Scorer, Task, param
+
+if TYPE_CHECKING:
+    import numpy
+
+    from harness.training.examples import Scored
+
+REFERENCE_BYTES = 512 * 2**20
+REFERENCE_FILE = "log_probabilities.npy"
+GROUP = 16
+
+
+class Perplexity(Task):
+    """Loss, perplexity and bits per byte; against the reference KL divergence per token and top-1 agreement."""
+
+    summary = "loss on held-out text or answers; KL divergence from the uncompressed reference"
+    requires = ("torch", "transformers")
+    compares_with_reference = True
+    metrics = (
+        "loss", "perplexity", "bits_per_byte",
+        "kl_divergence", "kl_divergence_median", "kl_divergence_p99", "kl_divergence_max", "top1_agreement",
+    )  # fmt: skip
+
+    @dataclass(frozen=True)
+    class Params:
+        view: str = param("text", "what is scored: windows of text, or answers", choices=("text", "instructions"))
+        windows: int = param(64, "number of windows or answers", low=1)
+        length: int = param(256, "tokens of a window; longer instructions are left out", low=2)
+        split: str = param("test", "split that is scored", choices=("validation", "test"))
+
+    def view(self) -> str | None:
+        """The view that is scored."""
+        return str(self.params.view)
+
+    def score(self, scorer: Scorer, job: Job) -> None:
+        """Score every window, compare with the reference where there is one, keep per-window results."""
+        with job.meter.span("data"):
+            held_out = self._held_out(scorer, job)
+        positions = sum(sum(item.counted) for item in held_out)
+        kept = _kept(held_out, scorer.vocabulary_size)
+        against = _Reference(job, sum(sum(item.counted) for item in held_out[:kept]), scorer.vocabulary_size)
+        nll: list[float] = []
+        for start in range(0, len(held_out), GROUP):
+            group = held_out[start : start + GROUP]
+            with job.meter.span("score"):
+                log_probs = scorer.log_probabilities([item.ids for item in group])
+                nll += [_window_nll(item, values) for item, values in zip(group, log_probs, strict=True)]
+            with job.meter.span("compare"):
+                for index, (item, values) in enumerate(zip(group, log_probs, strict=True), start=start):
+                    if index < kept:
+                        against.take(values[item.counted])
+            job.meter.progress()
+        columns: dict[str, Any] = {
+            "window": list(range(len(held_out))),
+            "nll": nll,
+            "tokens": [sum(item.counted) for item in held_out],
+            "bytes": [item.bytes for item in held_out],
+        }
+        _report(job, sum(nll), positions, sum(columns["bytes"]))
+        with job.meter.span("compare"):
+            columns.update(against.report(len(held_out)))
+        job.meter.items("perplexity", columns)
+
+    def _held_out(self, scorer: Any, job: Job) -> list[Scored]:
+        from harness.errors import DataError
+        from harness.training.examples import answers_to_score, text_to_score
+
+        params, lengths = self.params, scorer.token_bytes()
+        length = min(params.length, scorer.max_length)
+        if params.view == "text":
+            found = text_to_score(
+                job.data, params.split, scorer.tokenizer, lengths, length, params.windows, scorer.bos_id
+            )
+        else:
+            items = job.data.view("instructions", params.split)
+            found = answers_to_score(items, scorer.tokenizer, lengths, length, params.windows)
+        if not found:
+            raise DataError(f"data set '{job.data.name}' has nothing to score in view '{params.view}'")
+        job.meter.observe(
+            "windows", {"count": len(found), "length": length, "bos": scorer.bos_id, "split": params.split}
+        )
+        return found
+
+
+class _Reference:
+    """Writes this model's log-probabilities as the reference, or compares them with the reference's."""
+
+    def __init__(self, job: Job, positions: int, vocabulary: int) -> None:
+        import numpy
+
+        self.job = job
+        self.at = 0
+        self.kl: list[numpy.ndarray] = []
+        self.agree: list[numpy.ndarray] = []
+        self.written = self.read = None
+        shape = (positions, vocabulary)
+        if job.artefacts is not None:
+            job.artefacts.mkdir(parents=True, exist_ok=True)
+            self.written = numpy.lib.format.open_memmap(
+                job.artefacts / REFERENCE_FILE, mode="w+", dtype="float32", shape=shape
+            )
+        if job.reference is not None:
+            self.read = numpy.load(job.reference / REFERENCE_FILE, mmap_mode="r")
+            if self.read.shape != shape:
+                job.meter.flag(f"the reference scored {self.read.shape}, this model {shape}: no KL divergence")
+                self.read = None
+
+    def take(self, log_probs: numpy.ndarray) -> None:
+        """Take the next window: float32 [positions, vocabulary]."""
+        import numpy
+
+        end = self.at + len(log_probs)
+        if self.written is not None:
+            self.written[self.at : end] = log_probs
+        if self.read is not None:
+            reference = numpy.asarray(self.read[self.at : end], dtype="float64")
+            self.kl.append((numpy.exp(reference) * (reference - log_probs)).sum(axis=1))
+            self.agree.append(reference.argmax(axis=1) == log_probs.argmax(axis=1))
+        self.at = end
+
+    def report(self, windows: int) -> dict[str, list[float | None]]:
+        """Report the divergence over all positions; return per-window columns (null past the kept windows)."""
+        import numpy
+
+        if self.written is not None:
+            self.written.flush()
+        if not self.kl:
+            return {}
+        kl, meter = numpy.concatenate(self.kl), self.job.meter
+        meter.metric("kl_divergence", float(kl.mean()))
+        meter.metric("kl_divergence_median", float(numpy.median(kl)))
+        meter.metric("kl_divergence_p99", float(numpy.percentile(kl, 99)))
+        meter.metric("kl_divergence_max", float(kl.max()))
+        meter.metric("top1_agreement", float(numpy.concatenate(self.agree).mean()))
+        meter.observe("kl_positions", len(kl))
+        missing: list[float | None] = [None] * (windows - len(self.kl))
+        return {
+            "kl": [float(value.mean()) for value in self.kl] + missing,
+            "agree": [float(value.mean()) for value in self.agree] + missing,
+        }
+
+
+def _kept(held_out: list[Scored], vocabulary: int) -> int:
+    """Number of leading windows whose full distributions fit the limit on the reference's file."""
+    size = 0
+    for index, item in enumerate(held_out):
+        size += 4 * vocabulary * sum(item.counted)
+        if size > REFERENCE_BYTES:
+            return index
+    return len(held_out)
+
+
+def _window_nll(item: Scored, log_probs: numpy.ndarray) -> float:
+    import numpy
+
+    targets = numpy.asarray(item.ids[1:])
+    picked = log_probs[numpy.arange(len(targets)), targets]
+    return -float(picked[item.counted].sum(dtype="float64"))
+
+
+def _report(job: Job, nll: float, tokens: int, size: int) -> None:
+    loss = nll / tokens
+    job.meter.metric("loss", loss)
+    job.meter.metric("perplexity", math.exp(loss))
+    job.meter.metric("bits_per_byte", nll / math.log(2) / size)
+

@@ -1,0 +1,86 @@
+"""Training and validation examples from a data view: packed text, or prompts with a loss on the answer only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.contract import Dataset
+from harness.data.windows import evaluation_windows, pack
+from harness.errors import DataError
+
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One sequence to be scored: token ids, which of the targets ``ids[1:]`` count, and their UTF-8 bytes."""
+
+    ids: list[int]
+    counted: list[bool]
+    bytes: int
+
+
+def packed_text(data: Dataset, tokenizer: Any, length: int) -> list[dict[str, list[int]]]:
+    """Training blocks of ``length`` tokens: documents one after another, an end-of-text token after each."""
+    documents = tokenize(tokenizer, data.view("text", "train"))
+    blocks = pack(documents, length, None, tokenizer.eos_token_id)
+    if not blocks:
+        raise DataError(f"data set '{data.name}' has too little text for one block of {length} tokens")
+    return [{"input_ids": block, "labels": block} for block in blocks]
+
+
+def instruction_examples(data: Dataset, tokenizer: Any, length: int) -> list[dict[str, list[int]]]:
+    """Training examples of at most ``length`` tokens whose loss counts the answer and the end of text only."""
+    examples = []
+    for item in data.view("instructions", "train"):
+        prompt, answer = encode_pair(tokenizer, item["prompt"], item["answer"])
+        ids = (prompt + answer)[:length]
+        if len(ids) > len(prompt):
+            examples.append({"input_ids": ids, "labels": ([IGNORED] * len(prompt) + answer)[:length]})
+    if not examples:
+        raise DataError(f"data set '{data.name}' has no instruction that fits {length} tokens with its answer")
+    return examples
+
+
+def encode_pair(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+    """Token ids of a prompt and of its answer, the end-of-text token included in the answer."""
+    first, second = tokenize(tokenizer, [prompt, answer])
+    return first, [*second, tokenizer.eos_token_id]
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text, without special tokens."""
+    if not texts:
+        return []
+    return list(tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"])
+
+
+def text_to_score(
+    data: Dataset, split: str, tokenizer: Any, byte_lengths: Sequence[int], length: int, limit: int, bos: int | None
+) -> list[Scored]:
+    """Windows of held-out text: at most ``limit``, non-overlapping, every target counted."""
+    documents = tokenize(tokenizer, data.view("text", split))
+    windows = evaluation_windows(documents, length, bos, limit)
+    return [_whole(window, byte_lengths) for window in windows]
+
+
+def answers_to_score(
+    items: Iterable[Mapping[str, str]], tokenizer: Any, byte_lengths: Sequence[int], length: int, limit: int
+) -> list[Scored]:
+    """Held-out instructions in their order, at most ``limit`` that fit ``length`` tokens; the answer's targets count."""
+    found: list[Scored] = []
+    for item in items:
+        prompt, answer = encode_pair(tokenizer, item["prompt"], item["answer"])
+        ids = prompt + answer
+        if len(ids) <= length and prompt:
+            counted = [False] * (len(prompt) - 1) + [True] * len(answer)
+            found.append(Scored(ids, counted, sum(byte_lengths[token] for token in answer)))
+        if len(found) == limit:
+            break
+    return found
+
+
+def _whole(ids: list[int], byte_lengths: Sequence[int]) -> Scored:
+    return Scored(ids, [True] * (len(ids) - 1), sum(byte_lengths[token] for token in ids[1:]))

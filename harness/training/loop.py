@@ -1,0 +1,174 @@
+"""The one training loop: transformers' ``Trainer``, metered by callbacks.
+
+What the clock of an optimiser step covers: fetching and collating its data, every forward and backward pass of the
+accumulated micro-batches, clipping and the optimiser's step. Evaluation and saving are spans of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+from harness.contract import Job, Meter, TrainingSetup
+from harness.errors import InvalidMeasurement
+from harness.models.inspect import describe_model, logical_size, trainable_names
+from harness.training.optimizers import build_optimizer
+
+Evaluate = Callable[[], dict[str, float]]
+
+
+def train(
+    job: Job, setup: TrainingSetup, model: Any, tokenizer: Any, examples: list[dict[str, list[int]]], evaluate: Evaluate
+) -> Any:
+    """Train ``model`` on ``examples`` for exactly ``setup.steps`` optimiser steps and return it.
+
+    ``evaluate`` is called before the first step and at ``setup.evaluations`` evenly spaced points, the last step
+    among them; what it returns becomes a point of the curve. Raises ``InvalidMeasurement`` where the loss is not
+    finite or the steps were not all taken.
+    """
+    meter = job.meter
+    with meter.span("setup"):
+        trainer = _trainer(job, setup, model, tokenizer, examples)
+        watch = _Watch(meter, setup, evaluate, model)
+        trainer.add_callback(watch.callback())
+        trainer.harness_counts = watch.counts
+        _observe_training(meter, setup, model, trainer)
+    with meter.span("train"):
+        trainer.train()
+    meter.step_cancel()
+    taken = int(trainer.state.global_step)
+    meter.metric("optimizer_steps", taken)
+    for step, loss in enumerate(watch.counts.losses(), start=1):
+        meter.step_loss(step, loss)
+    if taken != setup.steps:
+        raise InvalidMeasurement(f"{taken} of {setup.steps} optimiser steps were taken")
+    return model
+
+
+class _Counts:
+    """Tokens and losses of the optimiser step that runs now; losses stay on the device until the end."""
+
+    def __init__(self) -> None:
+        self.tokens = self.nonpadding = self.loss_bearing = 0
+        self.sums: list[Any] = []
+        self.open: list[Any] = []
+
+    def add(self, inputs: dict[str, Any], loss: Any) -> None:
+        labels, mask = inputs["labels"], inputs.get("attention_mask")
+        self.tokens += labels.numel()
+        self.nonpadding += int(mask.sum()) if mask is not None else labels.numel()
+        self.loss_bearing += int((labels[:, 1:] != -100).sum())
+        self.open.append(loss.detach())
+
+    def close(self) -> dict[str, int]:
+        """Close the step and return its token counts."""
+        counts = {"tokens": self.tokens, "nonpadding_tokens": self.nonpadding, "loss_tokens": self.loss_bearing}
+        self.sums.append(sum(self.open))
+        self.tokens = self.nonpadding = self.loss_bearing = 0
+        self.open = []
+        return counts
+
+    def losses(self) -> list[float]:
+        """Loss of every finished step, read from the device once."""
+        return [float(value) for value in self.sums]
+
+
+class _Watch:
+    """Reports steps, evaluations and the curve to the meter."""
+
+    def __init__(self, meter: Meter, setup: TrainingSetup, evaluate: Evaluate, model: Any) -> None:
+        self.meter, self.setup, self.evaluate, self.model = meter, setup, evaluate, model
+        self.counts = _Counts()
+        points = range(1, setup.evaluations + 1) if setup.evaluations else ()
+        self.due = {round(setup.steps * point / setup.evaluations) for point in points}
+
+    def point(self, step: int) -> None:
+        """Evaluate and add one point to the curve."""
+        with self.meter.span("evaluate"):
+            training = self.model.training
+            self.model.eval()
+            values = self.evaluate()
+            self.model.train(training)
+        self.meter.curve(step, **values)
+
+    def callback(self) -> Any:
+        """Return the Trainer callback that does the reporting."""
+        from transformers import TrainerCallback
+
+        watch = self
+
+        class Watcher(TrainerCallback):
+            def on_train_begin(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+                if watch.setup.evaluations:
+                    watch.point(0)
+                watch.meter.step_begin()
+
+            def on_step_end(self, args: Any, state: Any, control: Any, **rest: Any) -> None:
+                watch.meter.step_end(**watch.counts.close())
+                if state.global_step in watch.due:
+                    watch.point(state.global_step)
+                watch.meter.progress()
+                watch.meter.step_begin()
+
+        return Watcher()
+
+
+def _trainer(job: Job, setup: TrainingSetup, model: Any, tokenizer: Any, examples: list[dict[str, list[int]]]) -> Any:
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    class MeteredTrainer(Trainer):
+        harness_counts: _Counts
+
+        def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
+            loss = super().training_step(model, inputs, num_items_in_batch)
+            self.harness_counts.add(inputs, loss)
+            return loss
+
+        def create_optimizer(self, *args: Any, **rest: Any) -> Any:
+            if self.optimizer is None:
+                self.optimizer = build_optimizer(setup.optimizer, model, setup.learning_rate, setup.weight_decay)
+            return self.optimizer
+
+    # The folder is never written to (nothing is saved or logged by Trainer), but Trainer insists on one.
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        arguments = TrainingArguments(
+            output_dir=folder,
+            per_device_train_batch_size=setup.micro_batch_size,
+            gradient_accumulation_steps=setup.batch_size // setup.micro_batch_size,
+            max_steps=setup.steps,
+            learning_rate=setup.learning_rate,
+            lr_scheduler_type=setup.schedule if setup.schedule != "constant" else "constant_with_warmup",
+            warmup_steps=round(setup.warmup_share * setup.steps),
+            weight_decay=setup.weight_decay,
+            max_grad_norm=setup.max_grad_norm,
+            bf16=setup.precision == "bf16-mixed",
+            gradient_checkpointing=setup.gradient_checkpointing,
+            use_cpu=job.hardware.device == "cpu",
+            seed=job.seed,
+            data_seed=job.seed,
+            logging_strategy="no",
+            save_strategy="no",
+            eval_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            remove_unused_columns=False,
+            dataloader_pin_memory=job.hardware.device != "cpu",
+        )
+        collator = DataCollatorForSeq2Seq(tokenizer, padding=True)
+        return MeteredTrainer(model=model, args=arguments, train_dataset=examples, data_collator=collator)
+
+
+def _observe_training(meter: Meter, setup: TrainingSetup, model: Any, trainer: Any) -> None:
+    names = trainable_names(model)
+    total = sum(logical_size(parameter) for parameter in model.parameters())
+    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    meter.metric("parameters", total)
+    meter.metric("trainable_parameters", trainable)
+    meter.metric("trainable_share", trainable / total)
+    meter.observe("trainable", names if len(names) <= 400 else [*names[:400], f"... {len(names)} in all"])
+    meter.observe("model", describe_model(model))
+    meter.observe("setup", {key: value for key, value in vars(setup).items() if value is not None})
+    meter.observe("autocast", str(trainer.accelerator.mixed_precision))

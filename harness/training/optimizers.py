@@ -1,0 +1,62 @@
+"""Optimisers that ``Trainer`` does not build by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def build_optimizer(name: str, model: Any, learning_rate: float, weight_decay: float) -> Any:
+    """Return ``adamw`` over every trainable parameter, or ``muon``: Muon for matrices, AdamW for the rest.
+
+    Muon (Jordan et al. 2024, ``torch.optim.Muon``) orthogonalises the momentum of hidden weight matrices; embeddings,
+    norms and biases keep AdamW, both at the same peak rate.
+    """
+    import torch
+
+    trainable = [(key, value) for key, value in model.named_parameters() if value.requires_grad]
+    if name == "adamw":
+        return torch.optim.AdamW([value for _, value in trainable], lr=learning_rate, weight_decay=weight_decay)
+    return _muon_with_adamw(trainable, learning_rate, weight_decay)
+
+
+def _muon_with_adamw(trainable: list[tuple[str, Any]], learning_rate: float, weight_decay: float) -> Any:
+    import torch
+
+    def is_hidden_matrix(name: str, value: Any) -> bool:
+        return value.ndim == 2 and not any(word in name for word in ("embed", "lm_head", "wte", "wpe"))
+
+    class MuonWithAdamW(torch.optim.Optimizer):
+        """Two optimisers behind one set of parameter groups, so that one scheduler drives both."""
+
+        def __init__(self) -> None:
+            matrices = [value for key, value in trainable if is_hidden_matrix(key, value)]
+            others = [value for key, value in trainable if not is_hidden_matrix(key, value)]
+            groups = [{"params": values} for values in (matrices, others) if values]
+            super().__init__(groups, {"lr": learning_rate})
+            self.inner = []
+            if matrices:
+                self.inner.append(torch.optim.Muon(matrices, lr=learning_rate, weight_decay=weight_decay))
+            if others:
+                self.inner.append(torch.optim.AdamW(others, lr=learning_rate, weight_decay=weight_decay))
+            self.param_groups = [group for optimizer in self.inner for group in optimizer.param_groups]
+
+        def step(self, closure: Any = None) -> None:
+            """Take one step of each."""
+            for optimizer in self.inner:
+                optimizer.step()
+
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            """Clear the gradients of both."""
+            for optimizer in self.inner:
+                optimizer.zero_grad(set_to_none)
+
+        def state_dict(self) -> dict[str, Any]:
+            """State of both, in order."""
+            return {"inner": [optimizer.state_dict() for optimizer in self.inner]}
+
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            """Restore the state of both, in order."""
+            for optimizer, part in zip(self.inner, state["inner"], strict=True):
+                optimizer.load_state_dict(part)
+
+    return MuonWithAdamW()

@@ -1,0 +1,119 @@
+"""What training stages have in common: load, make examples, train, save, each in its own span.
+
+``pretrain`` makes a model from an architecture and text; ``finetune`` changes a given model by instructions. An adapter
+says what is peculiar to its technique by the functions that it passes in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.contract import Checkpoint, Job, TrainingSetup
+from harness.models.loading import load_merged, load_model, load_tokenizer, weight_dtype
+from harness.models.scoring import target_log_probabilities, token_bytes
+from harness.training.examples import (
+    Scored,
+    answers_to_score,
+    instruction_examples,
+    packed_text,
+    text_to_score,
+)
+from harness.training.loop import train
+from harness.training.seeding import seed_everything
+from harness.training.setup import training_setup
+
+VALIDATION_WINDOWS = 24
+VALIDATION_ANSWERS = 64
+
+
+def pretrain(job: Job) -> Checkpoint:
+    """Train a causal model on packed text from the architecture's fresh weights, or further from given ones."""
+    setup = training_setup(job)
+    meter = job.meter
+    with meter.span("load"):
+        tokenizer = load_tokenizer(job.checkpoint)
+        model = _fresh_or_given(job, tokenizer, setup)
+    with meter.span("data"):
+        examples = packed_text(job.data, tokenizer, setup.sequence_length)
+        lengths = token_bytes(tokenizer)
+        held_out = text_to_score(
+            job.data, "validation", tokenizer, lengths, setup.sequence_length, VALIDATION_WINDOWS, None
+        )
+    train(job, setup, model, tokenizer, examples, _evaluator(model, held_out, setup.precision))
+    with meter.span("save"):
+        model.save_pretrained(job.part("model"))
+    return job.checkpoint.with_parts(kind="causal", model=job.part("model"))
+
+
+def finetune(
+    job: Job,
+    prepare: Callable[[Any, TrainingSetup], Any],
+    save: Callable[[Any, Path], None],
+    *,
+    part: str,
+    quantization: Callable[[], Any] | None = None,
+    opened_by: dict[str, Any] | None = None,
+) -> Checkpoint:
+    """Train on instructions with a loss on the answers; ``prepare`` makes the loaded model ready, ``save`` writes ``part``."""
+    setup = training_setup(job)
+    meter = job.meter
+    with meter.span("load"):
+        tokenizer = load_tokenizer(job.checkpoint)
+        start = _merged_first(job)
+        config = quantization() if quantization else None
+        model = load_model(start, job.precision, job.hardware, quantization=config, attention=setup.attention)
+        seed_everything(job.seed)
+        model = prepare(model, setup)
+    with meter.span("data"):
+        examples = instruction_examples(job.data, tokenizer, setup.sequence_length)
+        held_out = answers_to_score(
+            job.data.view("instructions", "validation"), tokenizer, token_bytes(tokenizer), setup.sequence_length,
+            VALIDATION_ANSWERS,
+        )  # fmt: skip
+    train(job, setup, model, tokenizer, examples, _evaluator(model, held_out, setup.precision))
+    with meter.span("save"):
+        save(model, job.part(part))
+    made = {name: path for name, path in start.parts.items() if name in start.made}
+    return start.with_parts(opened_by=opened_by, **{**made, part: job.part(part)})
+
+
+def _merged_first(job: Job) -> Checkpoint:
+    """Return the job's checkpoint; adapters that an earlier stage left are merged into a model of this stage's own."""
+    given = job.checkpoint
+    if "peft" not in given.parts:
+        return given
+    load_merged(given, job.precision, job.hardware).save_pretrained(job.part("model"))
+    parts = {name: path for name, path in given.parts.items() if name != "peft"}
+    return Checkpoint(kind=given.kind, parts=parts).with_parts(model=job.part("model"))
+
+
+def mean_loss(model: Any, held_out: Sequence[Scored], precision: str) -> dict[str, float]:
+    """Validation loss (nats per counted token) and bits per byte of the counted tokens."""
+    nll, tokens, size = 0.0, 0, 0
+    scores = target_log_probabilities(model, [item.ids for item in held_out], precision)
+    for item, log_probs in zip(held_out, scores, strict=True):
+        nll -= float(log_probs[item.counted].sum(dtype="float64"))
+        tokens += sum(item.counted)
+        size += item.bytes
+    return {"validation_loss": nll / tokens, "validation_bits_per_byte": nll / math.log(2) / size}
+
+
+def _evaluator(model: Any, held_out: Sequence[Scored], precision: str) -> Callable[[], dict[str, float]]:
+    return lambda: mean_loss(model, held_out, precision)
+
+
+def _fresh_or_given(job: Job, tokenizer: Any, setup: TrainingSetup) -> Any:
+    if job.checkpoint.kind != "blank":
+        return load_model(job.checkpoint, job.precision, job.hardware, attention=setup.attention)
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(job.checkpoint.parts["config"], local_files_only=True)
+    config.vocab_size = len(tokenizer)
+    config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
+    seed_everything(job.seed)
+    options = {"attn_implementation": setup.attention} if setup.attention else {}
+    model = AutoModelForCausalLM.from_config(config, dtype=weight_dtype(job.precision), **options)
+    return model.to(job.hardware.device)
