@@ -116,6 +116,10 @@ _DECLARED = (
     Metric("trainable_share", "share", "none", "Trainable share", "Trainable parameters over all parameters."),
     Metric("optimizer_steps", "1", "none", "Optimiser steps", "Optimiser steps that were really taken."),
     Metric("train_tokens", "token", "none", "Tokens trained on", "All tokens of all optimiser steps."),
+    Metric(
+        "train_seconds", "s", "none", "Training time",
+        "Seconds of the optimiser steps so far (without evaluation, logging or saving), at a point of the curve.",
+    ),
     Metric("train_loss_first", "nats/token", "none", "First losses", "Mean training loss of the first tenth of the steps."),
     Metric("train_loss_last", "nats/token", "lower", "Last losses", "Mean training loss of the last tenth of the steps."),
     Metric("train_loss", "nats/token", "lower", "Training loss", "Training loss at one optimiser step."),
