@@ -1,0 +1,56 @@
+"""What an exception means for a record: its status and one line of reason. Used by the worker alone."""
+
+from __future__ import annotations
+
+import re
+
+from harness.errors import DoesNotFit, HarnessError, InvalidMeasurement
+
+_UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_ASKED = re.compile(r"tried? to allocate (?P<amount>[\d.]+)\s*(?P<unit>bytes|[KMGT]iB)", re.IGNORECASE)
+_MEMORY_TEXTS = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
+
+
+class Interrupted(BaseException):
+    """Raised by the worker's signal handler; no technique's ``except Exception`` swallows it."""
+
+
+def status_of(error: BaseException) -> tuple[str, str]:
+    """Return the record's status and reason for what an operation raised."""
+    if isinstance(error, Interrupted):
+        return "interrupted", str(error) or "interrupted"
+    if is_out_of_memory(error):
+        return "out_of_memory", _memory_reason(error)
+    if isinstance(error, InvalidMeasurement):
+        return "invalid", one_line(str(error))
+    if isinstance(error, HarnessError):
+        return "failed", one_line(str(error))
+    return "failed", one_line(f"{type(error).__name__}: {error}")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is memory running out, on the CPU or on a GPU (torch's own class is known by its name)."""
+    if isinstance(error, MemoryError | DoesNotFit) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_TEXTS)
+
+
+def bytes_asked(text: str) -> int | None:
+    """Bytes that an allocator's message says were asked for, or None."""
+    match = _ASKED.search(text)
+    if match is None:
+        return None
+    unit = match["unit"]
+    return int(float(match["amount"]) * _UNITS["" if unit.lower() == "bytes" else unit])
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """The text on one line, cut at ``limit`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _memory_reason(error: BaseException) -> str:
+    asked = bytes_asked(str(error))
+    amount = f" ({asked} bytes asked for)" if asked is not None else ""
+    return one_line(f"does not fit in memory{amount}: {type(error).__name__}: {error}".rstrip(": "))

@@ -1,0 +1,221 @@
+"""The meter: everything that a step observes about itself goes through here, and only the meter reads a clock.
+
+The worker makes one, hands it to the adapter and the task in their job, and copies its findings into the record.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InvalidMeasurement
+from harness.metrics import metric as declared
+from harness.run import memory
+from harness.run.contention import compare, usage
+from harness.run.steps import RATES, Steps
+from harness.run.timeline import Timeline
+
+# Spans that the worker itself needs: their memory is not the technique's.
+PLUMBING = frozenset({"import", "data", "seal", "inspect"})
+_CUDA_METRICS = {
+    "allocated_bytes": "cuda_peak_allocated_bytes",
+    "reserved_bytes": "cuda_peak_reserved_bytes",
+    "active_bytes": "cuda_peak_active_bytes",
+    "alloc_retries": "cuda_alloc_retries",
+}
+
+
+class Meter:
+    """Implements ``harness.contract.Meter``. ``started`` is the worker's first instruction, on the monotonic clock."""
+
+    def __init__(
+        self, *, started: float | None = None, log: Path | None = None, supervisors: tuple[int, ...] = ()
+    ) -> None:
+        self.timeline = Timeline(started=started)
+        self.steps = Steps()
+        self.points: list[dict[str, float]] = []
+        self.metrics: dict[str, float] = {}
+        self.samples: dict[str, list[float]] = {}
+        self.scored: dict[str, dict[str, list[Any]]] = {}
+        self.observed: dict[str, Any] = {}
+        self.flags: list[str] = []
+        self.invalid: str | None = None
+        self.runtime_memory_bytes = 0
+        self._log = log
+        self._supervisors = supervisors
+        self._before = usage(supervisors)
+        self._step: tuple[float, float, str] | None = None
+
+    @contextlib.contextmanager
+    def span(self, name: str) -> Iterator[None]:
+        """Attribute the time and the peak memory of the block to ``name``."""
+        _synchronize()
+        self.timeline.enter(name)
+        try:
+            yield
+            _synchronize()
+        finally:
+            self.timeline.leave(name)
+
+    def step_begin(self) -> None:
+        """Start the clock of one optimiser step."""
+        _synchronize()
+        name = self.timeline.current() or ""
+        self._step = (self.timeline.now(), self.timeline.inner_seconds(name), name)
+
+    def step_end(self, *, tokens: int, nonpadding_tokens: int, loss_tokens: int) -> None:
+        """Stop it; spans opened inside the step (an evaluation) are not counted in it."""
+        if self._step is None:
+            raise InvalidMeasurement("an optimiser step was ended that had not begun")
+        _synchronize()
+        began, inner, name = self._step
+        seconds = self.timeline.now() - began - (self.timeline.inner_seconds(name) - inner)
+        self._step = None
+        self.steps.add(seconds, tokens, nonpadding_tokens, loss_tokens)
+        self.progress()
+
+    def step_cancel(self) -> None:
+        """Forget a step that was begun and will not be taken."""
+        self._step = None
+
+    def step_loss(self, step: int, loss: float) -> None:
+        """Record the training loss of optimiser step ``step`` (from 1)."""
+        self.steps.losses[step] = self._finite(f"training loss of step {step}", loss)
+
+    def curve(self, step: int, **values: float) -> None:
+        """Record values of declared metrics at one point of training, with the tokens and seconds so far."""
+        for name, value in values.items():
+            declared(name)
+            self._finite(f"{name} at step {step}", value)
+        done = {"train_tokens": sum(self.steps.tokens), "train_seconds": sum(self.steps.seconds)}
+        self.points.append({"step": step, **done, **{name: float(value) for name, value in values.items()}})
+
+    def metric(self, name: str, value: float) -> None:
+        """Record one value of a declared metric."""
+        declared(name)
+        self.metrics[name] = self._finite(f"metric '{name}'", value)
+
+    def sample(self, name: str, values: Sequence[float]) -> None:
+        """Record the raw samples behind a declared metric; further calls add to them."""
+        declared(name)
+        finite = [self._finite(f"sample of '{name}'", value) for value in values]
+        self.samples.setdefault(name, []).extend(finite)
+
+    def items(self, name: str, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Record per-item scores as equally long columns."""
+        lengths = {len(column) for column in columns.values()}
+        if len(lengths) > 1:
+            raise InvalidMeasurement(f"columns of the items '{name}' have different lengths: {sorted(lengths)}")
+        self.scored[name] = {key: [_plain(value) for value in column] for key, column in columns.items()}
+
+    def observe(self, name: str, value: Any) -> None:
+        """Record what is really there."""
+        self.observed[name] = _plain(value)
+
+    def flag(self, text: str) -> None:
+        """Raise a validity flag, once."""
+        if text not in self.flags:
+            self.flags.append(text)
+
+    def progress(self) -> None:
+        """Tell the launcher that the step is alive, through the time stamp of the log."""
+        if self._log is not None:
+            with contextlib.suppress(OSError):
+                os.utime(self._log)
+
+    def libraries_loaded(self) -> None:
+        """Note the memory of the interpreter and its libraries; called once, before any work."""
+        self.runtime_memory_bytes = memory.resident_bytes()
+
+    def finish(self) -> dict[str, Any]:
+        """Close everything and return the record's measured fields; ``invalid`` then says why not to believe them."""
+        self.timeline.close_all()
+        self.invalid = self.invalid or self.timeline.unexplained()
+        try:
+            self._derive_step_metrics()
+        except InvalidMeasurement as error:
+            self.invalid = self.invalid or str(error)
+        self._derive_memory()
+        self._judge_contention()
+        return {
+            "wall_seconds": self.timeline.wall_seconds(),
+            "spans": [span.as_record() for span in self.timeline.spans.values()],
+            "optimizer_steps": self.steps.as_record(),
+            "curve": self.points,
+            "metrics": self.metrics,
+            "samples": self.samples,
+            "items": self.scored,
+            "observed": self.observed,
+            "flags": self.flags,
+        }
+
+    def _derive_step_metrics(self) -> None:
+        wall = self.timeline.wall_seconds()
+        if sum(self.steps.seconds) > wall:
+            raise InvalidMeasurement(f"optimiser steps take {sum(self.steps.seconds):.3f} s of {wall:.3f} s wall time")
+        derived = self.steps.metrics()
+        for name in (*RATES, "optimizer_steps", "train_tokens"):
+            told = self.metrics.get(name)
+            if told is not None and name in derived and not math.isclose(told, derived[name], rel_tol=1e-3):
+                raise InvalidMeasurement(f"{name} was given as {told:.6g}, its steps say {derived[name]:.6g}")
+        self.metrics = {**derived, **self.metrics, "wall_seconds": wall}
+        for text in self.steps.flags():
+            self.flag(text)
+
+    def _derive_memory(self) -> None:
+        if not self.timeline.can_reset:
+            self.flag("memory peaks are those of the step so far: the kernel does not allow resetting them")
+        self.metrics["runtime_memory_bytes"] = self.runtime_memory_bytes
+        work = [span for span in self.timeline.spans.values() if span.name not in PLUMBING]
+        if not work:
+            return
+        peak = max(span.peak_memory_bytes for span in work)
+        self.metrics["peak_memory_bytes"] = peak
+        self.metrics["peak_memory_rise_bytes"] = max(0, peak - self.runtime_memory_bytes)
+        for field, name in _CUDA_METRICS.items():
+            values = [span.cuda[field] for span in work if span.cuda is not None]
+            if values:
+                self.metrics[name] = max(values)
+
+    def _judge_contention(self) -> None:
+        found = compare(self._before, usage(self._supervisors))
+        self.metrics["contention_share"] = found.others_share
+        if self._supervisors:
+            self.metrics["supervisor_cpu_share"] = found.supervisor_share
+        self.observe("steal_share", found.steal_share)
+        self.observe("involuntary_switches_per_second", found.switches_per_second)
+        for text in found.flags():
+            self.flag(text)
+
+    def _finite(self, what: str, value: float) -> float:
+        """Return a finite number as float; otherwise the whole measurement is invalid, whatever the caller catches."""
+        number = float(value)
+        if not math.isfinite(number):
+            self.invalid = f"{what} is {number}"
+            raise InvalidMeasurement(self.invalid)
+        return number
+
+
+def _synchronize() -> None:
+    """Wait for the GPU, where one is in use, so that its work falls into the span that asked for it."""
+    module = memory.cuda()
+    if module is not None:
+        for device in range(module.device_count()):
+            module.synchronize(device)
+
+
+def _plain(value: Any) -> Any:
+    """Turn arrays, scalars, paths and sets into what JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(map(str, value))
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value if isinstance(value, str | int | float | bool | type(None)) else str(value)

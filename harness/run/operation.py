@@ -1,0 +1,186 @@
+"""One operation inside a worker: turn a job file into adapter, task, data and checkpoint, and run it under the meter.
+
+The worker has set the process up; what happens here is what the spans of the record show.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from harness.catalogue import load_adapter, load_task
+from harness.contract import Budget, Checkpoint, Dataset, Hardware, Job, TrainingSetup
+from harness.errors import DataError, StepError
+from harness.parameters import build_params
+from harness.run.meter import Meter
+
+
+class NoData:
+    """The data set of a step that reads none."""
+
+    name = "none"
+    fingerprint = ""
+
+    def views(self) -> tuple[str, ...]:
+        """No view."""
+        return ()
+
+    def view(self, name: str, split: str) -> list[Any]:
+        """Always ``DataError``: the technique did not say that it reads data."""
+        raise DataError(f"this step was planned without data, but asks for view '{name}' ({split})")
+
+
+def perform(job: Mapping[str, Any], meter: Meter) -> None:
+    """Run the operation of a job; what it observes goes to the meter, what it makes into the cache."""
+    if job["operation"] == "canary":
+        from harness.run.canary import measure
+
+        measure(meter)
+        return
+    with meter.span("import"):
+        adapter, task, modifiers = _plugins(job)
+    meter.libraries_loaded()
+    scratch = Path(job["cache"]) / "partial" / f"{job['step']}.{job['attempt']}"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        with meter.span("data"):
+            request = _request(job, adapter, task, modifiers, scratch, meter)
+        if task is not None:
+            _evaluate(job, adapter, task, request)
+        else:
+            _make(job, adapter, request)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _plugins(job: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
+    """Import everything that the operation needs, so that no import is timed as work (both isolation modes alike)."""
+    adapter = _built(load_adapter, job["adapter"])
+    task = _built(load_task, job["task"]) if job["operation"] == "eval" else None
+    modifiers = [_built(load_adapter, spec) for spec in job.get("modifiers") or ()]
+    for plugin in (adapter, task, *modifiers):
+        for name in getattr(plugin, "requires", ()):
+            importlib.import_module(name)
+    _seed(int(job.get("seed") or 0), needs_torch=(job.get("model") or {}).get("kind") != "none")
+    return adapter, task, modifiers
+
+
+def _built(load: Callable[[str], type[Any]], spec: Mapping[str, Any]) -> Any:
+    plugin = load(spec["module"])
+    return plugin(build_params(plugin.Params, spec["params"], owner=spec["name"]))
+
+
+def _seed(seed: int, *, needs_torch: bool) -> None:
+    if needs_torch or "torch" in sys.modules:
+        from harness.training.seeding import seed_everything
+
+        seed_everything(seed)
+    else:
+        random.seed(seed)
+
+
+def _request(job: Mapping[str, Any], adapter: Any, task: Any, modifiers: list[Any], scratch: Path, meter: Meter) -> Job:
+    """Open data and checkpoint, and put together what the operation is given."""
+    cache = Path(job["cache"])
+    data = _dataset(job, task.view() if task is not None else adapter.view)
+    meter.observe("data_fingerprint", data.fingerprint or None)
+    return Job(
+        params=task.params if task is not None else adapter.params,
+        checkpoint=_checkpoint(job),
+        data=data,
+        precision=job["precision"],
+        hardware=_known(Hardware, job["hardware"]),
+        seed=int(job.get("seed") or 0),
+        budget=_known(Budget, job.get("budget") or {}),
+        meter=meter,
+        output=scratch,
+        modify=_modification(modifiers),
+        reference=cache / "artefacts" / job["reference"] if job.get("reference") else None,
+        artefacts=_artefacts(job, scratch),
+        model=dict(job.get("model") or {}),
+    )
+
+
+def _dataset(job: Mapping[str, Any], view: str | None) -> Dataset:
+    if not job.get("data") or view is None:
+        return NoData()
+    from harness.data import open_dataset
+
+    prepared = Path(job["data_file"]) if job.get("data_file") else None
+    dataset: Dataset = open_dataset(job["data"], prepared=prepared, cache=Path(job["cache"]))
+    return dataset
+
+
+def _checkpoint(job: Mapping[str, Any]) -> Checkpoint:
+    if not job.get("input") and (job.get("model") or {}).get("kind", "none") == "none":
+        return Checkpoint(kind="none", parts={})
+    from harness.models.checkpoint import open_input
+
+    return open_input(job)
+
+
+def _make(job: Mapping[str, Any], adapter: Any, request: Job) -> None:
+    """Train or compress, seal what was made, and record what is really there."""
+    from harness.models.checkpoint import load, seal
+
+    with request.meter.span(job["operation"]):
+        made = getattr(adapter, job["operation"])(request)
+    with request.meter.span("seal"):
+        if not isinstance(made, Checkpoint):
+            raise StepError(f"{job['operation']} returned no checkpoint but {type(made).__name__}")
+        seal(made, request.output, Path(job["cache"]), job["step"])
+    with request.meter.span("inspect"):
+        _inspect(load(Path(job["cache"]), job["step"]), request.meter)
+
+
+def _evaluate(job: Mapping[str, Any], adapter: Any, task: Any, request: Job) -> None:
+    """Open the checkpoint with the adapter of the last stage, let the task score it, keep what others need."""
+    with request.meter.span("load"):
+        scorer = adapter.eval(request)
+    if hasattr(scorer, "describe"):
+        request.meter.observe("scorer", scorer.describe())
+    with request.meter.span("score"):
+        task.score(scorer, request)
+    if request.artefacts is not None:
+        final = Path(job["cache"]) / "artefacts" / job["step"]
+        with request.meter.span("seal"):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(final, ignore_errors=True)
+            request.artefacts.rename(final)
+
+
+def _inspect(checkpoint: Checkpoint, meter: Any) -> None:
+    from harness.models.inspect import checkpoint_bytes, inspect_checkpoint, weight_bytes
+
+    meter.observe("checkpoint", inspect_checkpoint(checkpoint))
+    meter.metric("checkpoint_bytes", checkpoint_bytes(checkpoint))
+    meter.metric("weight_bytes", weight_bytes(checkpoint))
+
+
+def _artefacts(job: Mapping[str, Any], scratch: Path) -> Path | None:
+    if not job.get("keeps_artefact"):
+        return None
+    path = scratch / "artefacts"
+    path.mkdir()
+    return path
+
+
+def _modification(modifiers: list[Any]) -> Callable[[TrainingSetup], TrainingSetup]:
+    def modify(setup: TrainingSetup) -> TrainingSetup:
+        for modifier in modifiers:
+            setup = modifier.modify(setup)
+        return setup
+
+    return modify
+
+
+def _known(kind: type, values: Mapping[str, Any]) -> Any:
+    names = {item.name for item in fields(kind)}
+    return kind(**{name: value for name, value in values.items() if name in names})

@@ -1,0 +1,97 @@
+"""The launcher's end of the server: start it with a thread environment, ask for workers, wait for what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StepError
+
+START_SECONDS = 300.0
+
+
+class ServerGone(StepError):
+    """The server ended without being asked to."""
+
+
+class Service:
+    """One running server. Its own output goes to ``log``."""
+
+    def __init__(self, preload: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+        self.environment = dict(environment)
+        self._buffer = b""
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "harness.run.server", *preload],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                env={**os.environ, **environment},
+                start_new_session=True,
+                bufsize=0,
+            )
+        self.preloaded: list[str] = self._expect("ready", START_SECONDS)["ready"]
+
+    @property
+    def pid(self) -> int:
+        """Process id of the server."""
+        return self._process.pid
+
+    def alive(self) -> bool:
+        """Whether the server still runs."""
+        return self._process.poll() is None
+
+    def start(self, job: Path, isolation: str) -> int:
+        """Start a worker for a job file, forked or in a new interpreter; return its process id."""
+        request = {"fork": str(job)} if isolation == "fork" else {"spawn": str(job), "python": sys.executable}
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
+        except BrokenPipeError:
+            raise ServerGone("the server that starts workers has ended") from None
+        return int(self._expect("pid", START_SECONDS)["pid"])
+
+    def receive(self, seconds: float) -> dict[str, Any] | None:
+        """Block for at most ``seconds`` until the server says something; None if it does not."""
+        assert self._process.stdout is not None
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self._buffer:
+            left = max(0.0, deadline - time.monotonic())
+            readable, _, _ = select.select([self._process.stdout], [], [], left)
+            if not readable:
+                return None
+            chunk = os.read(self._process.stdout.fileno(), 1 << 16)
+            if not chunk:
+                raise ServerGone("the server that starts workers has ended")
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def close(self) -> None:
+        """Let the server end by closing its pipe; kill it if it does not."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        try:
+            self._process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _expect(self, key: str, seconds: float) -> dict[str, Any]:
+        message = self.receive(seconds)
+        if message is None or key not in message:
+            self._process.kill()
+            raise ServerGone(f"the server that starts workers did not answer within {seconds:.0f} s")
+        return message

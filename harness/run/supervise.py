@@ -1,0 +1,171 @@
+"""One step seen from the launcher: start its worker, block until it ends or exceeds a limit, see that a record is left.
+
+The parent never polls: it sleeps in ``select`` until the server speaks or the next deadline comes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.results.record import Record, blank, read, utc_now, write, write_file
+from harness.run.environment import environment_of
+from harness.run.log import stop_file, tail
+from harness.run.processes import descendants, kill_all, kill_group, out_of_memory_kills
+from harness.run.service import ServerGone, Service
+
+TERM_SECONDS = 5.0
+KILL_SECONDS = 60.0
+TICK_SECONDS = 5.0
+
+
+@dataclass
+class Ending:
+    """How a worker ended, as far as the launcher can see."""
+
+    status: str
+    reason: str
+
+
+def supervise(service: Service, job: Mapping[str, Any], job_file: Path, tick: Callable[[float], None]) -> Record:
+    """Run one complete job and return its record, the worker's own or one written here in its place.
+
+    Whatever interrupts the waiting (Ctrl-C, SIGTERM, an error of the caller) first ends the worker and its record.
+    """
+    watched = _Worker(service, job, tick)
+    stop_file(watched.log).unlink(missing_ok=True)
+    write_file(job_file, json.dumps(job, allow_nan=False))
+    started, began = utc_now(), time.monotonic()
+    try:
+        ending = watched.run(job_file)
+    except BaseException as error:
+        ending = watched.stop("interrupted", _said(error))
+        _settle(job, ending, started, time.monotonic() - began)
+        raise
+    return _settle(job, ending, started, time.monotonic() - began)
+
+
+class _Worker:
+    """The worker of one job while it runs."""
+
+    def __init__(self, service: Service, job: Mapping[str, Any], tick: Callable[[float], None]) -> None:
+        limits = job.get("limits") or {}
+        self.log = Path(job["log"])
+        self._service = service
+        self._tick = tick
+        self._isolation = job["isolation"]
+        self._wall = float(limits.get("wall_seconds") or float("inf"))
+        self._silence = float(limits.get("silence_seconds") or float("inf"))
+        self._pid: int | None = None
+        self._ended = False
+
+    def run(self, job_file: Path) -> Ending:
+        """Start the worker and wait; the limits end it."""
+        kills = out_of_memory_kills()
+        began = time.monotonic()
+        try:
+            self._pid = self._service.start(job_file, self._isolation)
+            limit = self._wait(began)
+            if limit is not None:
+                return self.stop("timeout", limit)
+        except ServerGone as error:
+            self._ended = True
+            return Ending("crashed", str(error))
+        return self._read_status(out_of_memory_kills() > kills)
+
+    def stop(self, status: str, reason: str) -> Ending:
+        """TERM the group with a note that says why, then KILL it and every descendant."""
+        if self._ended:
+            return Ending(status, reason)
+        stop_file(self.log).write_text(json.dumps({"status": status, "reason": reason}))
+        try:
+            if self._pid is None:
+                message = self._service.receive(TERM_SECONDS) or {}
+                self._pid = message.get("pid")
+            if self._pid is not None:
+                self._end_group(self._pid)
+        except ServerGone:
+            pass
+        self._ended = True
+        return Ending(status, reason)
+
+    def _end_group(self, pid: int) -> None:
+        kill_group(pid, signal.SIGTERM)
+        if self._exit_within(TERM_SECONDS):
+            return
+        below = descendants(pid)
+        kill_group(pid, signal.SIGKILL)
+        kill_all([pid, *below])
+        self._exit_within(KILL_SECONDS)
+
+    def _exit_within(self, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            if self._take(self._service.receive(left)):
+                return True
+        return False
+
+    def _wait(self, began: float) -> str | None:
+        """Block until the worker has ended (None) or a limit is exceeded (which one)."""
+        quiet_until = began + self._silence
+        tick_at = began + TICK_SECONDS
+        while True:
+            now = time.monotonic()
+            if now >= began + self._wall:
+                return f"ran longer than {self._wall:g} s"
+            if now >= quiet_until:
+                quiet_until = now + self._silence - self._seconds_quiet(now - began)
+                if now >= quiet_until:
+                    return f"no output and no progress for {self._silence:g} s"
+            if now >= tick_at:
+                self._tick(now - began)
+                tick_at = now + TICK_SECONDS
+            if self._take(self._service.receive(min(began + self._wall, quiet_until, tick_at) - now)):
+                return None
+
+    def _seconds_quiet(self, running: float) -> float:
+        """How long the log has not been written to or touched (the meter touches it at every sign of progress)."""
+        try:
+            return min(running, max(0.0, time.time() - self.log.stat().st_mtime))
+        except OSError:
+            return running
+
+    def _take(self, message: dict[str, Any] | None) -> bool:
+        if message is None or message.get("pid") != self._pid or "status" not in message:
+            return False
+        self._code = int(message["status"])
+        self._ended = True
+        return True
+
+    def _read_status(self, memory_kill: bool) -> Ending:
+        if self._code == -signal.SIGKILL and memory_kill:
+            return Ending("out_of_memory", "killed by the kernel (SIGKILL): the machine was out of memory")
+        if self._code < 0:
+            name = signal.Signals(-self._code).name
+            return Ending("crashed", f"killed by {name} ({signal.strsignal(-self._code)})")
+        return Ending("crashed", f"ended with exit status {self._code} and left no record")
+
+
+def _settle(job: Mapping[str, Any], ending: Ending, started: str, seconds: float) -> Record:
+    """Return the worker's record, or write one for it; remove what it left half done."""
+    path = Path(job["record"])
+    if not path.exists():
+        record = blank(job, ending.status, ending.reason)
+        record |= {"started": started, "wall_seconds": seconds, "environment": environment_of(job)}
+        record["log_tail"] = tail(Path(job["log"]))
+        write(path, record)
+    shutil.rmtree(Path(job["cache"]) / "partial" / f"{job['step']}.{job['attempt']}", ignore_errors=True)
+    stop_file(Path(job["log"])).unlink(missing_ok=True)
+    return read(path)
+
+
+def _said(error: BaseException) -> str:
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by Ctrl-C"
+    return str(error) or type(error).__name__

@@ -1,0 +1,108 @@
+"""The flat timeline behind the meter: at every moment one span is current, an inner span pauses the outer one.
+
+So the self times of the spans sum to the wall time, or the difference is time that nobody explains (PROTOCOL, time 1).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import InvalidMeasurement
+from harness.run import memory
+
+UNEXPLAINED_SHARE = 0.02
+UNEXPLAINED_SECONDS = 0.05
+
+
+@dataclass
+class Span:
+    """Everything under one name: self seconds, and the peak of memory while it was open (its inner spans included)."""
+
+    name: str
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    cuda: dict[str, int] | None = None
+
+    def raise_peaks(self, peak: int, cuda: dict[str, int] | None) -> None:
+        """Take over larger peaks; allocator retries are counted, not maximised."""
+        self.peak_memory_bytes = max(self.peak_memory_bytes, peak)
+        if cuda is not None:
+            old = self.cuda or dict.fromkeys(cuda, 0)
+            self.cuda = {name: max(old[name], value) for name, value in cuda.items()}
+
+    def as_record(self) -> dict[str, Any]:
+        """The span as the record holds it."""
+        peak = self.peak_memory_bytes
+        return {"name": self.name, "seconds": self.seconds, "peak_memory_bytes": peak, "cuda": self.cuda}
+
+
+class Timeline:
+    """Spans by name, in the order in which they were first opened."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, started: float | None = None) -> None:
+        self._clock = clock
+        self.started = clock() if started is None else started
+        self.spans: dict[str, Span] = {}
+        self._open: list[Span] = []
+        self._mark = self.started
+        self._end = self.started
+        self.outside = 0.0
+        self.can_reset = memory.reset_peak()
+
+    def enter(self, name: str) -> None:
+        """Open a span; the one that was current is paused."""
+        self._boundary()
+        self._open.append(self.spans.setdefault(name, Span(name)))
+
+    def leave(self, name: str) -> None:
+        """Close the current span, which must be ``name``; the one around it goes on."""
+        self._boundary()
+        if not self._open or self._open[-1].name != name:
+            raise InvalidMeasurement(f"span '{name}' was closed while another one was current")
+        self._open.pop()
+        self._end = self._mark
+
+    def wall_seconds(self) -> float:
+        """From the first instruction to the end of the last span."""
+        return self._end - self.started
+
+    def unexplained(self) -> str | None:
+        """Say how much of the wall time no span explains, or None where it is within the allowance."""
+        wall = self.wall_seconds()
+        missing = abs(wall - sum(span.seconds for span in self.spans.values()))
+        if missing > UNEXPLAINED_SECONDS and missing > UNEXPLAINED_SHARE * wall:
+            return f"spans do not sum to the wall time: {missing:.3f} s of {wall:.3f} s are unexplained"
+        return None
+
+    def close_all(self) -> None:
+        """Close what an exception or a signal left open."""
+        while self._open:
+            self.leave(self._open[-1].name)
+
+    def inner_seconds(self, name: str) -> float:
+        """Self seconds of all spans but ``name`` so far, the running one included (what a step's clock leaves out)."""
+        running = self._clock() - self._mark
+        total = sum(span.seconds for span in self.spans.values() if span.name != name)
+        return total + (running if self._open and self._open[-1].name != name else 0.0)
+
+    def current(self) -> str | None:
+        """Name of the current span, or None outside every span."""
+        return self._open[-1].name if self._open else None
+
+    def now(self) -> float:
+        """The timeline's own monotonic clock, in seconds."""
+        return self._clock()
+
+    def _boundary(self) -> None:
+        now = self._clock()
+        if self._open:
+            self._open[-1].seconds += now - self._mark
+        self._mark = now
+        if self._open:
+            peak, cuda = memory.peak_bytes() + memory.children_bytes(), memory.cuda_peaks()
+            for span in self._open:
+                span.raise_peaks(peak, cuda)
+        self.can_reset = memory.reset_peak() and self.can_reset
