@@ -1,0 +1,99 @@
+"""Per-item scores of a group of cells, averaged over its seeds, ready to be compared paired.
+
+Knows which item columns a metric is made of; a metric that is not listed here has no per-item form.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import pandas
+
+from harness.analyse.statistics import Interval, bootstrap_ratio, mcnemar, paired_difference
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """metric = transform(factor * sum(amount [* weight]) / sum(weight)) over the items of ``set``."""
+
+    set: str
+    amount: str
+    weight: str | None = None
+    amount_is_mean: bool = False
+    factor: float = 1.0
+    transform: Callable[[float], float] | None = None
+    right_or_wrong: bool = False
+
+
+RECIPES = {
+    "loss": Recipe("perplexity", "nll", "tokens"),
+    "perplexity": Recipe("perplexity", "nll", "tokens", transform=math.exp),
+    "bits_per_byte": Recipe("perplexity", "nll", "bytes", factor=1 / math.log(2)),
+    "kl_divergence": Recipe("perplexity", "kl", "tokens", amount_is_mean=True),
+    "top1_agreement": Recipe("perplexity", "agree", "tokens", amount_is_mean=True),
+    "choice_accuracy": Recipe("choice", "correct", right_or_wrong=True),
+    "choice_accuracy_sum": Recipe("choice", "correct_sum", right_or_wrong=True),
+}
+
+
+class ItemScores:
+    """Looks up the per-item scores of steps in the frame of ``harness.results.items``."""
+
+    def __init__(self, items: pandas.DataFrame) -> None:
+        keys = items[["step", "set"]].astype(str) if len(items) else items
+        self._frames = {key: group for key, group in items.groupby([keys["step"], keys["set"]])} if len(items) else {}
+
+    def scores(self, metric: str, steps: Iterable[str]) -> pandas.DataFrame | None:
+        """Columns ``amount`` and ``weight`` by item, the amount averaged over ``steps`` (seeds); None without items."""
+        recipe = RECIPES.get(metric)
+        if recipe is None:
+            return None
+        frames = [self._frames.get((step, recipe.set)) for step in steps]
+        if not frames or any(frame is None or recipe.amount not in frame for frame in frames):
+            return None
+        return _averaged([frame for frame in frames if frame is not None], recipe)
+
+    def interval(self, metric: str, steps: Iterable[str]) -> Interval | None:
+        """The metric with its bootstrap interval over items, or None where it has no items."""
+        found = self.scores(metric, steps)
+        if found is None or found.empty:
+            return None
+        return _transformed(bootstrap_ratio(found["amount"].tolist(), found["weight"].tolist()), RECIPES[metric])
+
+
+def difference(metric: str, first: pandas.DataFrame, second: pandas.DataFrame) -> tuple[Interval | None, float | None]:
+    """first - second on the items that both have, and the exact McNemar p-value where items are right or wrong.
+
+    For a transformed metric (perplexity) there is no difference of its own: that of the loss tells the same.
+    """
+    recipe = RECIPES[metric]
+    both = first.join(second, how="inner", lsuffix="_first", rsuffix="_second")
+    if both.empty or recipe.transform is not None:
+        return None, None
+    one, other = both["amount_first"].tolist(), both["amount_second"].tolist()
+    found = paired_difference(one, other, both["weight_first"].tolist())
+    binary = recipe.right_or_wrong and set(one) | set(other) <= {0.0, 1.0}
+    return found, mcnemar(one, other) if binary else None
+
+
+def _averaged(frames: list[pandas.DataFrame], recipe: Recipe) -> pandas.DataFrame:
+    seeds = []
+    for frame in frames:
+        weight = frame[recipe.weight].astype(float) if recipe.weight else pandas.Series(1.0, index=frame.index)
+        amount = frame[recipe.amount].astype(float) * recipe.factor * (weight if recipe.amount_is_mean else 1.0)
+        scores = pandas.DataFrame({"item": frame["item"], "amount": amount, "weight": weight})
+        seeds.append(scores.dropna().set_index("item"))
+    if len(seeds) == 1:
+        return seeds[0]
+    every = pandas.concat(seeds, axis=1, join="inner")
+    return pandas.DataFrame({"amount": every["amount"].mean(axis=1), "weight": every["weight"].mean(axis=1)})
+
+
+def _transformed(found: Interval | None, recipe: Recipe) -> Interval | None:
+    if found is None or recipe.transform is None:
+        return found
+    low = None if found.low is None else recipe.transform(found.low)
+    high = None if found.high is None else recipe.transform(found.high)
+    return Interval(recipe.transform(found.estimate), low, high, found.n, found.kind)

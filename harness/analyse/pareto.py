@@ -1,0 +1,30 @@
+"""The Pareto set: what no other method beats on both of two metrics."""
+
+from __future__ import annotations
+
+import pandas
+
+from harness.metrics import metric as declared
+
+
+def pareto_set(points: pandas.DataFrame, first: str, second: str) -> pandas.Series:
+    """Which of ``points`` (columns named by the two metrics) no other point is better than, as a boolean mask.
+
+    A point is beaten by one that is at least as good on both metrics and better on one. A point with a missing value is
+    never in the set. Directions come from the metrics; ``ValueError`` where one has no better side.
+    """
+    costs = pandas.DataFrame({name: points[name].astype(float) * _sign(name) for name in (first, second)})
+    mask = costs.notna().all(axis=1)
+    known = costs[mask]
+    for index, point in known.iterrows():
+        no_worse = (known <= point).all(axis=1)
+        better = (known < point).any(axis=1)
+        mask.loc[index] = not (no_worse & better).any()
+    return mask
+
+
+def _sign(name: str) -> int:
+    direction = declared(name).direction
+    if direction == "none":
+        raise ValueError(f"metric '{name}' has no better side, so no Pareto set")
+    return 1 if direction == "lower" else -1
