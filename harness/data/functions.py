@@ -49,7 +49,7 @@ class Function:
 
 
 def functions_of(module: str, text: str) -> Iterator[Function]:
-    """Yield the functions at the top level of a module and of its classes, in order; nested ones belong to their outer."""
+    """Yield the functions at the top level of a module and of its classes in order; nested ones are part of theirs."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SyntaxWarning)
         warnings.simplefilter("ignore", DeprecationWarning)

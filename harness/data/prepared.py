@@ -1,7 +1,7 @@
 """One file that holds every view of every split of a data set, so that it opens at once and on any machine.
 
-A zip of JSON lines, ``<view>/<split>.jsonl``, and ``manifest.json`` with name, fingerprint and counts. The same data set
-gives the same bytes. Nothing but the standard library reads it.
+A zip of JSON lines, ``<view>/<split>.jsonl``, and ``manifest.json`` with name, fingerprint and counts. Equal data gives
+equal bytes. Nothing but the standard library reads it.
 """
 
 from __future__ import annotations
