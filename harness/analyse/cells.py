@@ -56,7 +56,7 @@ def prefixes(method: str) -> list[str]:
     """Every prefix of a method's chain, shortest first: ``a > b`` gives ``a`` and ``a > b``."""
     depth, found = 0, []
     for index, character in enumerate(method):
-        depth += {"(": 1, "[": 1, ")": -1, "]": -1}.get(character, 0)
+        depth += (character in "([") - (character in ")]")
         if depth == 0 and method.startswith(CHAIN, index):
             found.append(method[:index])
     return [*found, method]
@@ -88,5 +88,5 @@ def _found(frame: pandas.DataFrame) -> list[tuple[Any, ...]]:
 
 def _fits(step: Any, cell: Any) -> bool:
     """Whether every coordinate that the step depends on is the cell's."""
-    axes = AXES[1:]
-    return all(getattr(step, name) in (None, getattr(cell, name)) or getattr(cell, name) is None for name in axes)
+    pairs = [(getattr(step, name), getattr(cell, name)) for name in AXES[1:]]
+    return all(own is None or wanted is None or own == wanted for own, wanted in pairs)

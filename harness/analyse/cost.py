@@ -12,8 +12,8 @@ MAKES = ("train", "compress")
 def making_cost(rows: pandas.DataFrame, member: pandas.DataFrame) -> pandas.DataFrame:
     """Per cell, what its train and compress steps cost together, those of its method's prefixes included.
 
-    Columns ``cell``, the axes, ``seconds`` (sum), ``peak_memory_bytes`` (largest), ``steps`` (how many were measured). A
-    cell that nothing was trained or compressed for costs nothing and is absent; a step without a number makes the
+    Columns ``cell``, the axes, ``seconds`` (sum), ``peak_memory_bytes`` (largest), ``steps`` (how many were measured).
+    A cell that nothing was trained or compressed for costs nothing and is absent; a step without a number makes the
     sum missing rather than smaller.
     """
     kept = rows[rows["operation"].isin(MAKES) & rows["sample"].isna() & (rows["phase"] == "")]

@@ -43,10 +43,17 @@ class ItemScores:
 
     def __init__(self, items: pandas.DataFrame) -> None:
         keys = items[["step", "set"]].astype(str) if len(items) else items
-        self._frames = {key: group for key, group in items.groupby([keys["step"], keys["set"]])} if len(items) else {}
+        self._frames = dict(list(items.groupby([keys["step"], keys["set"]]))) if len(items) else {}
+        self._known: dict[tuple[str, tuple[str, ...]], pandas.DataFrame | None] = {}
 
     def scores(self, metric: str, steps: Iterable[str]) -> pandas.DataFrame | None:
         """Columns ``amount`` and ``weight`` by item, the amount averaged over ``steps`` (seeds); None without items."""
+        key = (metric, tuple(steps))
+        if key not in self._known:
+            self._known[key] = self._look_up(*key)
+        return self._known[key]
+
+    def _look_up(self, metric: str, steps: tuple[str, ...]) -> pandas.DataFrame | None:
         recipe = RECIPES.get(metric)
         if recipe is None:
             return None
@@ -69,11 +76,11 @@ def difference(metric: str, first: pandas.DataFrame, second: pandas.DataFrame) -
     For a transformed metric (perplexity) there is no difference of its own: that of the loss tells the same.
     """
     recipe = RECIPES[metric]
-    both = first.join(second, how="inner", lsuffix="_first", rsuffix="_second")
-    if both.empty or recipe.transform is not None:
+    shared = first.index if first.index.equals(second.index) else first.index.intersection(second.index)
+    if not len(shared) or recipe.transform is not None:
         return None, None
-    one, other = both["amount_first"].tolist(), both["amount_second"].tolist()
-    found = paired_difference(one, other, both["weight_first"].tolist())
+    one, other = first["amount"].loc[shared].tolist(), second["amount"].loc[shared].tolist()
+    found = paired_difference(one, other, first["weight"].loc[shared].tolist())
     binary = recipe.right_or_wrong and set(one) | set(other) <= {0.0, 1.0}
     return found, mcnemar(one, other) if binary else None
 
@@ -87,8 +94,8 @@ def _averaged(frames: list[pandas.DataFrame], recipe: Recipe) -> pandas.DataFram
         seeds.append(scores.dropna().set_index("item"))
     if len(seeds) == 1:
         return seeds[0]
-    every = pandas.concat(seeds, axis=1, join="inner")
-    return pandas.DataFrame({"amount": every["amount"].mean(axis=1), "weight": every["weight"].mean(axis=1)})
+    whole = pandas.concat(seeds).groupby(level=0, sort=False)
+    return whole.mean()[whole.size() == len(seeds)]
 
 
 def _transformed(found: Interval | None, recipe: Recipe) -> Interval | None:

@@ -14,13 +14,11 @@ def pareto_set(points: pandas.DataFrame, first: str, second: str) -> pandas.Seri
     never in the set. Directions come from the metrics; ``ValueError`` where one has no better side.
     """
     costs = pandas.DataFrame({name: points[name].astype(float) * _sign(name) for name in (first, second)})
-    mask = costs.notna().all(axis=1)
-    known = costs[mask]
-    for index, point in known.iterrows():
-        no_worse = (known <= point).all(axis=1)
-        better = (known < point).any(axis=1)
-        mask.loc[index] = not (no_worse & better).any()
-    return mask
+    unbeaten = []
+    for _, point in costs.iterrows():
+        no_worse, better = (costs <= point).all(axis=1), (costs < point).any(axis=1)
+        unbeaten.append(bool(point.notna().all() and not (no_worse & better).any()))
+    return pandas.Series(unbeaten, index=points.index, dtype=bool)
 
 
 def _sign(name: str) -> int:

@@ -116,14 +116,16 @@ def paired_difference(
 
 
 def mcnemar(first: Sequence[float], second: Sequence[float]) -> float | None:
-    """Two-sided exact p-value that two methods are right equally often on the same items; None where they never differ."""
-    from scipy.stats import binomtest
+    """Exact two-sided p-value that two methods are right equally often on the same items; None if they never differ."""
+    from scipy.special import bdtr
 
     if len(first) != len(second):
         raise ValueError(f"paired comparison of {len(first)} with {len(second)} items")
     right, other = numpy.asarray(first, dtype=float) > 0.5, numpy.asarray(second, dtype=float) > 0.5
     gained, lost = int((right & ~other).sum()), int((~right & other).sum())
-    return float(binomtest(gained, gained + lost).pvalue) if gained + lost else None
+    if not gained + lost:
+        return None
+    return min(1.0, 2 * float(bdtr(min(gained, lost), gained + lost, 0.5)))
 
 
 def percentiles(values: Sequence[float] | Any) -> Percentiles | None:

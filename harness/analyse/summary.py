@@ -6,6 +6,7 @@ hardware.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from harness.metrics import metric as declared
 
 SET = ("model", "data", "hardware")
 KEYS = (*GROUP, "operation", "stage", "task", "metric")
+Line = dict[str, Any]
 COLUMNS = (
     *KEYS, "unit", "value", "low", "high", "interval", "seeds", "lowest", "highest", "samples",
     "difference", "difference_low", "difference_high", "p_value", "best", "tied", "steps",
@@ -48,11 +50,10 @@ def summarize(
     scores = ItemScores(items)
     samples = _samples(rows)
     lines = [_line(key, group, scores, samples) for key, group in values.groupby(list(KEYS), dropna=False, sort=True)]
-    table = pandas.DataFrame(lines, columns=list(COLUMNS)).astype({"tied": object, "best": object})
-    for _, same in table[table["operation"] == "eval"].groupby([*SET, "task", "metric"], dropna=False):
-        _against_baseline(table, same, baseline, scores)
-        _mark_best(table, same, scores)
-    return table
+    for same in _comparable(lines):
+        _against_baseline(same, baseline, scores)
+        _mark_best(same, scores)
+    return pandas.DataFrame(lines, columns=list(COLUMNS)).astype({"tied": object, "best": object})
 
 
 def scalars(rows: pandas.DataFrame, member: pandas.DataFrame) -> pandas.DataFrame:
@@ -64,18 +65,27 @@ def scalars(rows: pandas.DataFrame, member: pandas.DataFrame) -> pandas.DataFram
     return joined.where(joined.notna(), None).astype({"value": float})
 
 
-def baseline_of(same: pandas.DataFrame, precision: str | None, baseline: str | None) -> pandas.Series | None:
+def baseline_of(same: list[Line], precision: str | None, baseline: str | None) -> Line | None:
     """The baseline's line at this precision, else at fp32, else at any."""
-    found = same[same["method"] == baseline]
+    found = [line for line in same if line["method"] == baseline]
     for wanted in (precision, "fp32"):
-        exact = found[found["precision"] == wanted]
-        if len(exact):
-            return exact.iloc[0]
-    return found.iloc[0] if len(found) else None
+        exact = [line for line in found if line["precision"] == wanted]
+        if exact:
+            return exact[0]
+    return found[0] if found else None
 
 
-def _line(key: tuple[Any, ...], group: pandas.DataFrame, scores: ItemScores, samples: Any) -> dict[str, Any]:
-    named = {name: None if pandas.isna(value) else value for name, value in zip(KEYS, key, strict=True)}
+def _comparable(lines: list[Line]) -> list[list[Line]]:
+    """Lines of tasks that may be compared with each other: one metric on the same model, data and hardware."""
+    sets: defaultdict[tuple[Any, ...], list[Line]] = defaultdict(list)
+    for line in lines:
+        if line["operation"] == "eval":
+            sets[tuple(line[name] for name in (*SET, "task", "metric"))].append(line)
+    return list(sets.values())
+
+
+def _line(key: tuple[Any, ...], group: pandas.DataFrame, scores: ItemScores, samples: Any) -> Line:
+    named: Line = {name: None if pandas.isna(value) else value for name, value in zip(KEYS, key, strict=True)}
     steps, values = group["step"].tolist(), group["value"].tolist()
     found = mean_interval(values)
     assert found is not None
@@ -85,7 +95,8 @@ def _line(key: tuple[Any, ...], group: pandas.DataFrame, scores: ItemScores, sam
     return {
         **named, "unit": group["unit"].iloc[0], "value": found.estimate, "low": found.low, "high": found.high,
         "interval": found.kind if found.low is not None else None, "seeds": len(values), "lowest": min(values),
-        "highest": max(values), "samples": len(repeats), "steps": tuple(steps), "tied": None, "best": None,
+        "highest": max(values), "samples": len(repeats), "difference": None, "difference_low": None,
+        "difference_high": None, "p_value": None, "best": None, "tied": None, "steps": tuple(steps),
     }  # fmt: skip
 
 
@@ -102,28 +113,28 @@ def _samples(rows: pandas.DataFrame) -> dict[tuple[str, str], list[float]]:
     return {(str(key[0]), str(key[1])): group.tolist() for key, group in kept.groupby(["step", "metric"])["value"]}
 
 
-def _against_baseline(table: pandas.DataFrame, same: pandas.DataFrame, baseline: str | None, scores: ItemScores) -> None:
-    for index, line in same.iterrows():
+def _against_baseline(same: list[Line], baseline: str | None, scores: ItemScores) -> None:
+    for line in same:
         reference = baseline_of(same, line["precision"], baseline)
         if reference is None or reference["steps"] == line["steps"]:
             continue
         found, p_value = compare(line, reference, scores)
-        if found is not None:
-            changed = ["difference", "difference_low", "difference_high", "p_value"]
-            table.loc[index, changed] = [found.estimate, found.low, found.high, p_value]
+        line |= {"difference": found.estimate, "difference_low": found.low, "difference_high": found.high}
+        line["p_value"] = p_value
 
 
-def _mark_best(table: pandas.DataFrame, same: pandas.DataFrame, scores: ItemScores) -> None:
-    direction = declared(str(same["metric"].iloc[0])).direction
+def _mark_best(same: list[Line], scores: ItemScores) -> None:
+    direction = declared(same[0]["metric"]).direction
     if direction == "none" or len(same) < 2:
         return
-    best = same["value"].idxmin() if direction == "lower" else same["value"].idxmax()
-    for index, line in same.iterrows():
-        table.at[index, "best"] = index == best
-        table.at[index, "tied"] = index == best or is_tied(line, same.loc[best], scores)
+    choose = min if direction == "lower" else max
+    best = choose(same, key=lambda line: line["value"])
+    for line in same:
+        line["best"] = line is best
+        line["tied"] = line is best or is_tied(line, best, scores)
 
 
-def compare(first: pandas.Series, second: pandas.Series, scores: ItemScores) -> tuple[Interval | None, float | None]:
+def compare(first: Line, second: Line, scores: ItemScores) -> tuple[Interval, float | None]:
     """first - second: paired by item where both have items, else the plain difference without an interval."""
     one, other = (scores.scores(line["metric"], line["steps"]) for line in (first, second))
     if one is not None and other is not None:
@@ -133,7 +144,7 @@ def compare(first: pandas.Series, second: pandas.Series, scores: ItemScores) -> 
     return Interval(first["value"] - second["value"], None, None, 1, "seeds"), None
 
 
-def is_tied(line: pandas.Series, best: pandas.Series, scores: ItemScores) -> bool:
+def is_tied(line: Line, best: Line, scores: ItemScores) -> bool:
     """Whether the difference to the best cannot be told from none.
 
     Paired interval over items contains 0; without items the intervals overlap. In both cases runs whose seeds overlap
@@ -147,10 +158,10 @@ def is_tied(line: pandas.Series, best: pandas.Series, scores: ItemScores) -> boo
         found, _ = difference(metric, one, other)
         if found is not None and found.low is not None:
             return bool(found.contains(0.0))
-    if pandas.notna(line["low"]) and pandas.notna(best["low"]):
+    if line["low"] is not None and best["low"] is not None:
         return _overlap(line, best, "low", "high")
     return bool(line["value"] == best["value"])
 
 
-def _overlap(first: pandas.Series, second: pandas.Series, low: str, high: str) -> bool:
+def _overlap(first: Line, second: Line, low: str, high: str) -> bool:
     return bool(first[low] <= second[high] and second[low] <= first[high])

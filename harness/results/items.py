@@ -41,7 +41,8 @@ def items_of(records: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
 
 
 def _frame(record: Mapping[str, Any], name: str, columns: Mapping[str, Any]) -> pandas.DataFrame:
-    scores = pandas.DataFrame({key: pandas.Series(values) for key, values in columns.items() if key not in _ITEM_COLUMNS})
+    kept = {key: pandas.Series(values) for key, values in columns.items() if key not in _ITEM_COLUMNS}
+    scores = pandas.DataFrame(kept)
     known = next((columns[key] for key in _ITEM_COLUMNS if key in columns), range(len(scores)))
     keys = {
         "step": record["step"],
@@ -50,5 +51,5 @@ def _frame(record: Mapping[str, Any], name: str, columns: Mapping[str, Any]) -> 
         "set": name,
         "item": [str(item) for item in known],
     }
-    numbers = scores.apply(pandas.to_numeric, errors="coerce").astype(float)
+    numbers: pandas.DataFrame = scores.apply(pandas.to_numeric, errors="coerce").astype(float)
     return pandas.concat([pandas.DataFrame(keys, index=scores.index), numbers], axis=1)

@@ -30,7 +30,7 @@ COLUMNS = (
     "installation", "commit", "dirty", "record", "started",
 )  # fmt: skip
 _VARYING = ("phase", "metric", "unit", "value", "sample")
-_NUMBERS = {"value": "float64", "sample": "Int64", "seed": "Int64", "dirty": "boolean"}
+_NUMBERS: dict[str, Any] = {"sample": "Int64", "seed": "Int64", "dirty": "boolean"}
 _METADATA = b"harness"
 _LAYOUT = 1
 
@@ -131,11 +131,13 @@ def _assemble(pairs: Sequence[tuple[dict[str, Any], list[Observation]]]) -> pand
 
 def _typed(frame: pandas.DataFrame) -> pandas.DataFrame:
     """Text as categories (a million rows repeat a few hundred texts), numbers that may be missing as nullable."""
-    typed = {}
+    typed: dict[str, Any] = {}
     for name in frame.columns:
         column = frame[name]
-        if name in _NUMBERS:
-            typed[name] = pandas.array(column.tolist(), dtype=_NUMBERS[name]) if name != "value" else column.astype(float)
+        if name == "value":
+            typed[name] = column.astype(float)
+        elif name in _NUMBERS:
+            typed[name] = pandas.array(column.tolist(), dtype=_NUMBERS[name])
         else:
             texts = sorted(set(column.dropna()))
             typed[name] = pandas.Categorical(column, categories=pandas.Index(texts, dtype="str"))
@@ -201,7 +203,7 @@ def _facts(table: pyarrow.Table) -> dict[str, Any]:
 
 def _frame(table: pyarrow.Table) -> pandas.DataFrame:
     nullable = {"int64": pandas.Int64Dtype(), "bool": pandas.BooleanDtype()}
-    frame = table.select(list(COLUMNS)).to_pandas(types_mapper=lambda kind: nullable.get(str(kind)))
+    frame: pandas.DataFrame = table.select(list(COLUMNS)).to_pandas(types_mapper=lambda kind: nullable.get(str(kind)))
     frame.attrs["unreadable"] = _facts(table).get("unreadable", [])
     return frame
 

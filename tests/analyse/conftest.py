@@ -1,4 +1,4 @@
-"""Gives the tests of this folder the synthetic suite (tests/report/fixtures/synthetic.py) as the fixture ``synthetic``."""
+"""The fixture ``synthetic``: the module that makes the records of a small suite."""
 
 from __future__ import annotations
 
