@@ -157,6 +157,7 @@ class _Sweep:
         else:
             record = self._skip(job, reason)
         status = record["status"]
+        self.outcome.statuses[status] += 1
         if status != "done":
             self._unusable[job["step"]] = f"{_name(job)} {status}: {record['reason']}"
         self._tell(StepFinished(job, index, total, status, time.monotonic() - began, record["reason"]))
@@ -189,12 +190,9 @@ class _Sweep:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             service = self._service_for(job)
-            record = supervise(service, job, job_file, lambda seconds: self._tell(Tick(job, seconds)))
-            self.outcome.statuses[record["status"]] += 1
-            return record
+            return supervise(service, job, job_file, lambda seconds: self._tell(Tick(job, seconds)))
         except (KeyboardInterrupt, Terminated):
-            if path.exists():
-                self.outcome.statuses["interrupted"] += 1
+            self.outcome.statuses["interrupted"] += path.exists()
             raise
         finally:
             if path.exists():
@@ -202,7 +200,6 @@ class _Sweep:
 
     def _skip(self, job: dict[str, Any], reason: str) -> Record:
         """Record a skip, unless the latest record of the step says the same already."""
-        self.outcome.statuses["skipped"] += 1
         record = blank(job, "skipped", reason)
         record["environment"] = environment_of(job)
         latest = self._store.latest(job["step"], job["suite"])
@@ -214,10 +211,7 @@ class _Sweep:
     def _canary(self, like: Mapping[str, Any]) -> None:
         """Measure the machine itself, with the threads of the step ``like``."""
         job = self._complete(canary_job(like["suite"], like["hardware"]))
-        record = self._execute(job)
-        self.outcome.statuses[record["status"]] -= 1
-        self.outcome.statuses += type(self.outcome.statuses)()
-        self.outcome.canaries.append(record["status"])
+        self.outcome.canaries.append(self._execute(job)["status"])
 
     def _service_for(self, job: Mapping[str, Any]) -> Service:
         """The server with the thread environment of this job; another one is started where that differs."""

@@ -20,7 +20,7 @@ from harness.run.steps import RATES, Steps
 from harness.run.timeline import Timeline
 
 # Spans that the worker itself needs: their memory is not the technique's.
-PLUMBING = frozenset({"import", "data", "seal", "inspect"})
+PLUMBING = frozenset({"start", "import", "data", "seal", "inspect"})
 _CUDA_METRICS = {
     "allocated_bytes": "cuda_peak_allocated_bytes",
     "reserved_bytes": "cuda_peak_reserved_bytes",

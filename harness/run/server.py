@@ -3,8 +3,8 @@
 Started by the launcher with the thread environment already set. It never runs a torch operator and opens no device: a
 worker forked after that hangs. It reaps everything that a worker leaves behind, and dies with its launcher.
 
-Protocol, JSON lines: ``{"fork": JOB}`` or ``{"spawn": JOB, "python": PATH}`` in; ``{"ready": [...]}``, ``{"pid": N}`` and
-``{"pid": N, "status": CODE or -SIGNAL, "strays": N}`` out.
+Protocol, JSON lines: ``{"fork": JOB}`` or ``{"spawn": JOB, "python": PATH}`` in; ``{"ready": [...]}``,
+``{"pid": N}`` and ``{"pid": N, "status": CODE or -SIGNAL, "strays": N}`` out. One worker at a time.
 """
 
 from __future__ import annotations

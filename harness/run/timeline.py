@@ -40,16 +40,19 @@ class Span:
 
 
 class Timeline:
-    """Spans by name, in the order in which they were first opened."""
+    """Spans by name, in the order in which they were first opened.
+
+    ``started`` is a moment before the timeline itself: what lies between the two is the span ``start``.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter, started: float | None = None) -> None:
         self._clock = clock
         self.started = clock() if started is None else started
         self.spans: dict[str, Span] = {}
         self._open: list[Span] = []
-        self._mark = self.started
-        self._end = self.started
-        self.outside = 0.0
+        self._mark = self._end = clock()
+        if started is not None:
+            self.spans["start"] = Span("start", self._mark - started, memory.peak_bytes())
         self.can_reset = memory.reset_peak()
 
     def enter(self, name: str) -> None:

@@ -1,4 +1,4 @@
-"""The worker: one process, one step, one record. Started as ``python -m harness.run.worker JOB`` or forked by the server.
+"""The worker: one process, one step, one record: ``python -m harness.run.worker JOB``, or forked by the server.
 
 Its only outputs are its record, its checkpoint and its log. Standard library alone until the operation imports more.
 """

@@ -1,0 +1,239 @@
+"""The meter in this process: spans that sum, peaks that are peaks, steps without their evaluations, rates that fit."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+
+from harness.errors import InvalidMeasurement, UsageError
+from harness.run import memory
+from harness.run.meter import Meter
+from harness.run.steps import Steps, check_rate
+from harness.run.timeline import Timeline
+
+MIB = 2**20
+
+
+def seconds_of(found: dict, name: str) -> float:
+    return next(span["seconds"] for span in found["spans"] if span["name"] == name)
+
+
+def peak_of(found: dict, name: str) -> int:
+    return next(span["peak_memory_bytes"] for span in found["spans"] if span["name"] == name)
+
+
+def test_an_inner_span_pauses_the_outer_one_and_all_sum_to_the_wall_time() -> None:
+    meter = Meter()
+    with meter.span("outer"):
+        time.sleep(0.05)
+        with meter.span("inner"):
+            time.sleep(0.1)
+        time.sleep(0.05)
+    found = meter.finish()
+    assert seconds_of(found, "inner") == pytest.approx(0.1, abs=0.05)
+    assert 0.1 <= seconds_of(found, "outer") < 0.19
+    assert sum(span["seconds"] for span in found["spans"]) == pytest.approx(found["wall_seconds"], abs=0.01)
+    assert meter.invalid is None
+
+
+def test_time_that_no_span_explains_makes_the_measurement_invalid() -> None:
+    meter = Meter()
+    with meter.span("first"):
+        pass
+    time.sleep(0.12)
+    with meter.span("second"):
+        pass
+    meter.finish()
+    assert meter.invalid is not None
+    assert "spans do not sum to the wall time" in meter.invalid
+
+
+def test_the_time_before_the_meter_is_the_span_start() -> None:
+    began = time.perf_counter()
+    time.sleep(0.1)
+    meter = Meter(started=began)
+    with meter.span("work"):
+        pass
+    found = meter.finish()
+    assert seconds_of(found, "start") >= 0.1
+    assert meter.invalid is None
+
+
+def test_spans_closed_in_the_wrong_order_are_an_error() -> None:
+    timeline = Timeline()
+    timeline.enter("a")
+    timeline.enter("b")
+    with pytest.raises(InvalidMeasurement, match="'a' was closed"):
+        timeline.leave("a")
+
+
+def test_a_span_that_is_left_by_an_exception_is_closed() -> None:
+    meter = Meter()
+    with pytest.raises(ValueError, match="x"), meter.span("outer"), meter.span("inner"):
+        raise ValueError("x")
+    assert meter.timeline.current() is None
+
+
+def test_a_spike_between_two_boundaries_is_seen_and_belongs_to_its_span_alone() -> None:
+    meter = Meter()
+    meter.libraries_loaded()
+    with meter.span("outer"):
+        with meter.span("before"):
+            pass
+        with meter.span("spike"):
+            block = bytearray(300 * MIB)
+            block[::4096] = b"x" * len(block[::4096])
+            del block
+        with meter.span("after"):
+            pass
+    found = meter.finish()
+    base = memory.resident_bytes()
+    assert peak_of(found, "spike") >= 300 * MIB
+    assert peak_of(found, "outer") == peak_of(found, "spike")
+    assert peak_of(found, "after") < base + 100 * MIB
+    assert peak_of(found, "before") < base + 100 * MIB
+    # The kernel counts resident pages per processor and adds them up late, hence the MiB.
+    assert 299 * MIB <= found["metrics"]["peak_memory_rise_bytes"] < 330 * MIB
+
+
+def test_evaluation_inside_an_optimiser_step_is_not_counted_in_it() -> None:
+    meter = Meter()
+    with meter.span("train"):
+        for _ in range(14):
+            meter.step_begin()
+            time.sleep(0.002)
+            with meter.span("evaluate"):
+                time.sleep(0.02)
+            meter.step_end(tokens=10, nonpadding_tokens=8, loss_tokens=4)
+    found = meter.finish()
+    assert max(found["optimizer_steps"]["seconds"]) < 0.018
+    assert found["metrics"]["step_seconds"] < 0.01
+    assert seconds_of(found, "evaluate") >= 14 * 0.02
+    assert meter.invalid is None
+
+
+def test_evaluation_between_steps_is_not_counted_either() -> None:
+    meter = Meter()
+    with meter.span("train"):
+        for _ in range(3):
+            meter.step_begin()
+            time.sleep(0.002)
+            meter.step_end(tokens=10, nonpadding_tokens=8, loss_tokens=4)
+            with meter.span("evaluate"):
+                time.sleep(0.02)
+    assert sum(meter.finish()["optimizer_steps"]["seconds"]) < 0.03
+
+
+def test_a_cancelled_step_leaves_no_sample() -> None:
+    meter = Meter()
+    meter.step_begin()
+    meter.step_cancel()
+    with pytest.raises(InvalidMeasurement, match="had not begun"):
+        meter.step_end(tokens=1, nonpadding_tokens=1, loss_tokens=1)
+
+
+def steps_of(count: int, seconds: float = 0.5) -> Steps:
+    steps = Steps()
+    for index in range(count):
+        steps.add(100.0 if index < steps_warmup(count) else seconds, 100, 80, 60)
+    return steps
+
+
+def steps_warmup(count: int) -> int:
+    return min(count, max(3, math.ceil(count / 10)))
+
+
+def test_rates_leave_the_warmup_out_and_match_their_amounts() -> None:
+    steps = steps_of(60)
+    found = steps.metrics()
+    assert steps.warmup() == 6
+    assert found["step_seconds"] == 0.5
+    assert found["tokens_per_second"] == pytest.approx(200)
+    assert found["nonpadding_tokens_per_second"] == pytest.approx(160)
+    assert found["loss_tokens_per_second"] == pytest.approx(120)
+    assert found["train_tokens"] == 6000
+    assert steps.flags() == []
+
+
+def test_too_few_steps_after_the_warmup_are_flagged() -> None:
+    assert steps_of(12).flags() == ["only 9 optimiser steps after the warm-up (at least 10)"]
+    assert "step_seconds" not in steps_of(3).metrics()
+
+
+def test_a_rate_that_does_not_give_its_amount_is_refused() -> None:
+    check_rate("tokens_per_second", 200.0, 27.0, 5400)
+    with pytest.raises(InvalidMeasurement, match="is not 5400"):
+        check_rate("tokens_per_second", 200.0 * 54, 27.0, 5400)
+
+
+def test_a_rate_given_by_the_technique_must_agree_with_its_steps() -> None:
+    meter = Meter()
+    with meter.span("train"):
+        for _ in range(14):
+            meter.step_begin()
+            time.sleep(0.001)
+            meter.step_end(tokens=10, nonpadding_tokens=8, loss_tokens=4)
+        meter.metric("tokens_per_second", 1e9)
+    meter.finish()
+    assert meter.invalid is not None
+    assert "tokens_per_second was given as 1e+09" in meter.invalid
+
+
+def test_token_counts_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(InvalidMeasurement, match="contradict"):
+        Steps().add(0.1, 10, 11, 5)
+
+
+def test_a_loss_that_does_not_fall_is_flagged() -> None:
+    rising, falling = steps_of(60), steps_of(60)
+    for step in range(1, 61):
+        rising.losses[step] = 1.0 + step
+        falling.losses[step] = 100.0 - step
+    assert rising.flags() == ["the training loss did not fall"]
+    assert falling.flags() == []
+    assert falling.metrics()["train_loss_first"] == pytest.approx(96.5)
+    assert falling.metrics()["train_loss_last"] == pytest.approx(42.5)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_none_make_it_invalid_even_if_swallowed(value: float) -> None:
+    for act in (
+        lambda meter: meter.metric("loss", value),
+        lambda meter: meter.step_loss(7, value),
+        lambda meter: meter.curve(7, validation_loss=value),
+        lambda meter: meter.sample("loss", [1.0, value]),
+    ):
+        meter = Meter()
+        with pytest.raises(InvalidMeasurement):
+            act(meter)
+        meter.finish()
+        assert meter.invalid is not None
+
+
+def test_an_undeclared_metric_is_named() -> None:
+    with pytest.raises(UsageError, match="unknown metric 'perplexty'; did you mean 'perplexity'"):
+        Meter().metric("perplexty", 1.0)
+
+
+def test_the_curve_carries_tokens_and_seconds_so_far() -> None:
+    meter = Meter()
+    with meter.span("train"):
+        meter.step_begin()
+        meter.step_end(tokens=10, nonpadding_tokens=8, loss_tokens=4)
+        meter.curve(1, validation_loss=2.0)
+    (point,) = meter.finish()["curve"]
+    assert (point["step"], point["train_tokens"], point["validation_loss"]) == (1, 10, 2.0)
+
+
+def test_items_need_equally_long_columns() -> None:
+    with pytest.raises(InvalidMeasurement, match="different lengths"):
+        Meter().items("choice", {"item": [1, 2], "right": [1]})
+
+
+def test_flags_are_kept_once() -> None:
+    meter = Meter()
+    meter.flag("x")
+    meter.flag("x")
+    assert meter.flags == ["x"]
