@@ -1,8 +1,8 @@
 """From a written method to what it means: techniques looked up, axes expanded, defaults filled in, one canonical text.
 
-Sits between the expressions and the cells. Two methods that mean the same get the same canonical text (parameters equal
-to their defaults left out, the others in the order of the technique's ``Params``) and, within one ``Resolver``, the same
-object.
+Sits between the expressions and the cells. Two methods that mean the same get the same canonical text (parameters
+equal to their defaults left out, the others in the order of the technique's ``Params``) and, within one ``Resolver``,
+the same object.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from typing import Any
 
-from harness import catalogue
+from harness import catalogue, contract
 from harness.contract import Adapter, Budget, Modifier, Task, TrainingParams
 from harness.errors import MethodError, UsageError, did_you_mean
 from harness.plan.expression import Call, Method, Stage, parse, parse_call, value_text
@@ -36,7 +36,8 @@ class ResolvedCall:
     @cached_property
     def complete(self) -> dict[str, Any]:
         """Every parameter with its value."""
-        return {item.name: getattr(self.params, item.name) for item in fields(self.params)}
+        params = self.params
+        return {name: getattr(params, name) for name in _defaults(params.__class__)}
 
     @cached_property
     def identity(self) -> str:
@@ -160,7 +161,7 @@ class Resolver:
         self._methods: dict[str, ResolvedMethod] = {}
 
     def methods(self, text: str, table: Table | None = None) -> list[ResolvedMethod]:
-        """Parse ``text``, give its techniques the parameters of ``table`` and return one method per point of its axes."""
+        """Parse ``text``, add the parameters of ``table`` and return one method per point of its axes."""
         method = parse(text)
         stages = []
         for stage in method.stages:
@@ -200,7 +201,8 @@ class Resolver:
                 if len(inner) != 1:
                     raise UsageError(f"'{name}': {key} must be one method; write the list outside: {key}=[(a), (b)]")
                 methods.append((key, inner[0]))
-        params = catalogue.build_params(kind.Params, given | {key: str(inner.text) for key, inner in methods}, owner=name)
+        given |= {key: inner.text for key, inner in methods}
+        params = catalogue.build_params(kind.Params, given, owner=name)
         text = canonical_call(name, params, frozenset(key for key, _ in methods))
         if text not in self._adapters:
             module = catalogue.adapter_module(name)
@@ -266,7 +268,7 @@ def _canonical(call: Call) -> Call:
 def canonical_call(name: str, params: Any, methods: frozenset[str] = frozenset()) -> str:
     """Return a call's text without the parameters that equal their defaults; ``methods`` are put in parentheses."""
     shown = []
-    for key, default in _defaults(type(params)).items():
+    for key, default in _defaults(params.__class__).items():
         value = getattr(params, key)
         if key in methods:
             shown.append(f"{key}=({value})")
@@ -282,8 +284,8 @@ def canonical_json(value: Any) -> str:
 
 
 @cache
-def _defaults(params_type: type) -> dict[str, Any]:
-    return {item.name: item.default for item in fields(params_type)}
+def _defaults(params_type: Any) -> dict[str, Any]:
+    return contract.defaults(params_type)
 
 
 def _same(value: Any, default: Any) -> bool:

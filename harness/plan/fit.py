@@ -1,0 +1,134 @@
+"""Why a stage or task cannot be done here: asked of the technique, the machine and the checkpoint that it would get.
+
+The plan walks each chain with a ``State``, what is known of the checkpoint before anything has run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from harness.contract import Hardware
+from harness.plan.machine import Machine
+from harness.plan.methods import ResolvedAdapter, ResolvedStage, ResolvedTask
+from harness.plan.sources import DataSource, ModelSource
+
+
+@dataclass(frozen=True)
+class State:
+    """A checkpoint as the plan knows it: its kind, its parts, and whether its weights mean anything."""
+
+    kind: str
+    parts: frozenset[str]
+    trained: bool
+
+    @classmethod
+    def of(cls, model: ModelSource) -> State:
+        """What opening ``model`` gives."""
+        return cls(model.kind, model.parts, model.trained)
+
+    def after(self, stage: ResolvedStage) -> State:
+        """What ``stage`` makes of it."""
+        kind = stage.call.kind
+        if not stage.operations:
+            return self
+        trained = self.trained or (stage.learns and "model" in kind.gives)
+        return State(kind.makes_kind or self.kind, self.parts | kind.gives, trained)
+
+
+class Fit:
+    """Answers for one machine; the part that depends on technique, precision and hardware alone is asked once."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._calls: dict[tuple[Any, ...], str | None] = {}
+        self._states: dict[tuple[Any, ...], str | None] = {}
+        self._software: dict[tuple[Any, ...], str | None] = {}
+
+    def stage(
+        self, stage: ResolvedStage, state: State, data: DataSource, precision: str, where: Hardware
+    ) -> str | None:
+        """Return why ``stage`` cannot work on ``state`` here, or None."""
+        for call in stage.everyone:
+            if reason := self._call(call, precision, where):
+                return reason
+        if stage.modifiers and "train" not in stage.operations:
+            return f"{stage.modifiers[0].name} changes how a stage trains, and {stage.call.name} does not train"
+        key = (stage.call.kind, state)
+        if key not in self._states:
+            self._states[key] = _misfit(stage, state)
+        return self._states[key] or (_view(stage.call, data) if stage.operations else None)
+
+    def task(self, task: ResolvedTask, state: State, data: DataSource) -> str | None:
+        """Return why ``task`` cannot score a checkpoint like ``state``, or None."""
+        if reason := self._missing("main", task.kind.requires):
+            return f"{task.name}: {reason}"
+        return self.unscorable(task, state, data)
+
+    def unscorable(self, task: ResolvedTask, state: State, data: DataSource) -> str | None:
+        """Return why no machine could score ``state`` with ``task``, or None."""
+        key = (task, state, data)
+        if key not in self._states:
+            self._states[key] = _unscorable(task, state, data)
+        return self._states[key]
+
+    def _call(self, call: ResolvedAdapter, precision: str, where: Hardware) -> str | None:
+        key = (call, precision, where)
+        if key not in self._calls:
+            self._calls[key] = self._asked(call, precision, where)
+        return self._calls[key]
+
+    def _asked(self, call: ResolvedAdapter, precision: str, where: Hardware) -> str | None:
+        kind = call.kind
+        if reason := self.machine.lacks(where):
+            return reason
+        if reason := self._missing(kind.environment, kind.requires):
+            return f"{call.name}: {reason}"
+        if where.device not in kind.devices:
+            return f"{call.name} does not run on {where.device} (it runs on {', '.join(kind.devices)})"
+        if precision not in kind.precisions:
+            return f"{call.name} does not run at {precision} (it runs at {', '.join(kind.precisions)})"
+        return call.adapter.skip(precision, where)
+
+    def _missing(self, environment: str, requires: tuple[str, ...]) -> str | None:
+        key = (environment, requires)
+        if key not in self._software:
+            self._software[key] = self.machine.lacks_software(environment, requires)
+        return self._software[key]
+
+
+def _unscorable(task: ResolvedTask, state: State, data: DataSource) -> str | None:
+    kind = task.kind
+    if kind.kinds and state.kind not in kind.kinds:
+        return f"{task.name} scores {_either(kind.kinds)} models, this one is {state.kind}"
+    if kind.needs_trained_weights and not state.trained:
+        return "quality is not applicable: random weights"
+    if lacking := sorted(kind.needs - state.parts):
+        return f"{task.name} needs the part '{lacking[0]}', which neither the model nor a stage gives"
+    view = task.task.view()
+    return None if view is None or view in data.views else _no_view(task.name, view, data)
+
+
+def _misfit(stage: ResolvedStage, state: State) -> str | None:
+    kind, name = stage.call.kind, stage.call.name
+    if not stage.operations:
+        return None
+    if kind.kinds and state.kind not in kind.kinds:
+        return f"{name} works on {_either(kind.kinds)} models, this one is {state.kind}"
+    if lacking := sorted(kind.takes - state.parts):
+        return f"{name} needs the part '{lacking[0]}', which neither the model nor an earlier stage gives"
+    return None
+
+
+def _view(call: ResolvedAdapter, data: DataSource) -> str | None:
+    view = call.kind.view
+    return None if view is None or view in data.views else _no_view(call.name, view, data)
+
+
+def _no_view(name: str, view: str, data: DataSource) -> str:
+    has = ", ".join(sorted(data.views)) or "none"
+    return f"{name} needs the view '{view}', which the data '{data.word}' does not offer (it has: {has})"
+
+
+def _either(kinds: frozenset[str]) -> str:
+    return " or ".join(sorted(kinds))

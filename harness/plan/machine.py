@@ -1,0 +1,77 @@
+"""What this machine offers, found without importing anything heavy; the plan skips steps that it cannot run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import catalogue
+from harness.contract import Hardware
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Cores, CUDA devices and the names of the environments that are set up."""
+
+    cores: int
+    cuda_devices: int
+    environments: frozenset[str] = frozenset({"main"})
+
+    def lacks(self, hardware: Hardware) -> str | None:
+        """Return why this machine is not that hardware, or None."""
+        if hardware.device == "cuda" and not self.cuda_devices:
+            return "no CUDA device on this machine"
+        if hardware.device == "cuda" and hardware.devices > self.cuda_devices:
+            return f"{hardware.devices} CUDA devices asked for, this machine has {self.cuda_devices}"
+        if hardware.threads > self.cores:
+            return f"{hardware.threads} threads asked for, this machine has {self.cores} cores"
+        return None
+
+    def lacks_software(self, environment: str, requires: Iterable[str]) -> str | None:
+        """Return what has to be set up or installed first, or None."""
+        if environment not in self.environments:
+            return f"needs the environment '{environment}', which is not set up here"
+        if environment != "main":
+            return None
+        return "; ".join(catalogue.missing_packages(requires)) or None
+
+
+def this_machine() -> Machine:
+    """Look at the machine that this process runs on."""
+    return Machine(cores=_cores(), cuda_devices=_cuda_devices())
+
+
+def _cores() -> int:
+    """Cores that this process may use, which in a container are fewer than the machine's."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def _cuda_devices() -> int:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([name for name in visible.split(",") if name.strip() and name.strip() != "-1"]) if _driver() else 0
+    cards = Path("/proc/driver/nvidia/gpus")
+    if cards.is_dir():
+        return sum(1 for _ in cards.iterdir())
+    return _asked_nvidia_smi()
+
+
+def _driver() -> bool:
+    return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
+
+
+def _asked_nvidia_smi() -> int:
+    """Some containers hide /proc/driver; there the vendor's own tool is asked. No tool: no device."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    try:
+        listed = subprocess.run([tool, "--list-gpus"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())

@@ -1,0 +1,280 @@
+"""The plan of a suite: its cells and the DAG of steps that measures them, each step once.
+
+``plan`` walks every cell through its model's recipe, its stages and its tasks. A step that was met before is the same
+step; what cannot run is kept with the reason. The launcher takes the steps in their order, which is topological.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from harness.contract import Budget, Hardware
+from harness.plan.cells import Cell, Point, expand
+from harness.plan.fit import Fit, State
+from harness.plan.machine import Machine, this_machine
+from harness.plan.methods import ResolvedMethod, ResolvedStage, ResolvedTask
+from harness.plan.sources import DataSource, ModelSource
+from harness.plan.steps import DONE, RUNNABLE, SKIPPED, Step, step_id
+from harness.plan.suite import Suite, Sweep, collector_paused
+
+FORMAT = 1
+
+
+@dataclass(eq=False)
+class Plan:
+    """Cells in the order of the suite, steps in an order in which they can run, and for each cell its steps."""
+
+    suite: Suite
+    cells: list[Cell]
+    steps: list[Step]
+    cell_steps: list[list[Step]]
+
+    def counts(self) -> dict[str, int]:
+        """Number of cells, and of steps by state."""
+        states = Counter(step.state for step in self.steps)
+        return {"cells": len(self.cells), "steps": len(self.steps)} | {
+            state: states[state] for state in (RUNNABLE, DONE, SKIPPED)
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as ``plan.json`` and ``--json`` show it."""
+        return {
+            "format": FORMAT,
+            "suite": self.suite.name,
+            "question": self.suite.question,
+            "baseline": self.suite.baseline,
+            "limits": dict(self.suite.limits),
+            "counts": self.counts(),
+            "cells": [
+                {"id": cell.id, **asdict(cell), "steps": [step.id for step in steps]}
+                for cell, steps in zip(self.cells, self.cell_steps, strict=True)
+            ],
+            "steps": [step.to_dict() for step in self.steps],
+        }
+
+
+def plan(
+    suite: Suite,
+    *,
+    done: Callable[[Step], bool] | None = None,
+    kept: Callable[[Step], bool] | None = None,
+    machine: Machine | None = None,
+) -> Plan:
+    """Return the plan of ``suite`` on ``machine`` (this one if not given).
+
+    ``done`` says whether a step has been measured already, ``kept`` whether what other steps need of it (checkpoint or
+    artefact) is still there: a step that was measured runs again where a step that must run needs what is gone.
+    """
+    with collector_paused():
+        points = expand(suite)
+        builder = _Builder(suite, machine or this_machine())
+        for number, point in enumerate(points):
+            builder.add(number, point)
+        steps = list(builder.steps.values())
+        if done is not None:
+            _mark_done(steps, done, kept or (lambda step: True))
+        return Plan(suite, [point.cell for point in points], steps, builder.cell_steps)
+
+
+def _mark_done(steps: Sequence[Step], done: Callable[[Step], bool], kept: Callable[[Step], bool]) -> None:
+    """Later steps first, because whether a step must run again depends on those that need it."""
+    needed: set[str] = set()
+    for step in reversed(steps):
+        if step.state == SKIPPED:
+            continue
+        if done(step) and (step.id not in needed or kept(step)):
+            step.state = DONE
+        else:
+            needed.update(step.needs)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Terms:
+    """What a chain may use: the budget, by how much it is divided, and then whose cell its steps belong to."""
+
+    budget: Budget
+    share: int = 1
+    owner: str | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Node:
+    """The end of a chain: the step that made the checkpoint (None: the model itself) and all steps on the way."""
+
+    last: str | None
+    path: tuple[Step, ...]
+    state: State
+    reason: str | None
+
+
+@dataclass(eq=False, slots=True)
+class _Place:
+    """Everything of a cell but its method and seed, with the chains that were built there."""
+
+    model: ModelSource
+    data: DataSource
+    precision: str
+    hardware: Hardware
+    start: _Node | None = None
+    chains: dict[tuple[Any, ...], _Node] = field(default_factory=dict)
+    scores: dict[tuple[Any, ...], Step] = field(default_factory=dict)
+
+
+class _Builder:
+    """Builds steps cell by cell. Chains are remembered by place, method, seed and terms; steps by id."""
+
+    def __init__(self, suite: Suite, machine: Machine) -> None:
+        self.steps: dict[str, Step] = {}
+        self.cell_steps: list[list[Step]] = []
+        self.fit = Fit(machine)
+        self.base = suite.resolver.methods("base")[0]
+        self._places: dict[tuple[Any, ...], _Place] = {}
+        self._terms: dict[tuple[Any, ...], _Terms] = {}
+        self._recipes: dict[ModelSource, ModelSource] = {}
+
+    def add(self, number: int, point: Point) -> None:
+        """Add one cell with all its steps."""
+        place = self.place(point.model, point.data, point.precision, point.hardware)
+        seed = point.cell.seed
+        found: list[Step] = []
+        for sweep in point.sweeps:
+            terms = self.terms(sweep, point.method)
+            found.extend(self.chain(place, point.method, seed, terms).path)
+            found.extend([self.score(place, point.method, seed, terms, task) for task in sweep.tasks])
+        if len(point.sweeps) > 1:
+            found = list(dict.fromkeys(found))
+        for step in found:
+            step.cells.append(number)
+        self.cell_steps.append(found)
+
+    def place(self, model: ModelSource, data: DataSource, precision: str, hardware: Hardware) -> _Place:
+        """The place with these coordinates."""
+        key = (model, data, precision, hardware)
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = _Place(*key)
+        return place
+
+    def terms(self, sweep: Sweep, method: ResolvedMethod) -> _Terms:
+        """Terms of ``method`` in ``sweep``. Where a budget is divided, a prefix is not the cell of the same name."""
+        share = sweep.share(method)
+        key = (id(sweep), share, method if share > 1 else None)
+        terms = self._terms.get(key)
+        if terms is None:
+            terms = self._terms[key] = _Terms(sweep.budget, share, method.text if share > 1 else None)
+        return terms
+
+    def chain(self, place: _Place, method: ResolvedMethod, seed: int | None, terms: _Terms) -> _Node:
+        """Return the end of ``method`` at ``place``, building the steps of its stages that are new."""
+        seed = seed if method.learns else None
+        key = (method, seed, terms)
+        node = place.chains.get(key)
+        if node is None:
+            before = self.start(place) if method.before is None else self.chain(place, method.before, seed, terms)
+            node = place.chains[key] = self._stage(place, method, seed, terms, before)
+        return node
+
+    def start(self, place: _Place) -> _Node:
+        """Where every chain at ``place`` begins: the model as it comes, or the end of its recipe."""
+        if place.start is None:
+            recipe = place.model.recipe
+            if recipe is None:
+                place.start = _Node(None, (), State.of(place.model), None)
+            else:
+                hardware = recipe.hardware or place.hardware
+                where = self.place(self._bare(place.model), recipe.data, recipe.precision, hardware)
+                owner = recipe.method.text if recipe.share > 1 else None
+                terms = _Terms(recipe.budget, recipe.share, owner)
+                place.start = self.chain(where, recipe.method, recipe.seed, terms)
+        return place.start
+
+    def _bare(self, model: ModelSource) -> ModelSource:
+        """The architecture that a recipe starts from, under a name that no cell has."""
+        if model not in self._recipes:
+            self._recipes[model] = replace(model, word=f"recipe:{model.word}", recipe=None)
+        return self._recipes[model]
+
+    def _stage(
+        self, place: _Place, method: ResolvedMethod, seed: int | None, terms: _Terms, before: _Node
+    ) -> _Node:
+        stage = method.last
+        reason = before.reason or self.fit.stage(stage, before.state, place.data, place.precision, place.hardware)
+        last, path, others = before.last, list(before.path), []
+        for key, inner in stage.methods:
+            node = self.chain(place, inner, seed, terms)
+            reason = reason or node.reason
+            path += [step for step in node.path if step not in path]
+            others += [(key, node.last)] if node.last is not None else []
+        for operation in stage.operations:
+            budget = stage.budget(terms.budget, terms.share) if operation == "train" else None
+            reads_data = stage.call.kind.view is not None
+            step = self._step(
+                place, operation, method, None, seed, budget, last, None, tuple(others), reads_data,
+                terms.owner or method.text, reason,
+            )  # fmt: skip
+            last = step.id
+            path.append(step)
+        return _Node(last, tuple(path), before.state.after(stage), reason)
+
+    def score(
+        self, place: _Place, method: ResolvedMethod, seed: int | None, terms: _Terms, task: ResolvedTask
+    ) -> Step:
+        """Return the ``eval`` step of ``task`` on ``method``, and plan the reference that it is compared with."""
+        seed = seed if method.learns else None
+        key = (method, seed, terms, task)
+        step = place.scores.get(key)
+        if step is not None:
+            return step
+        node = self.chain(place, method, seed, terms)
+        reason = node.reason or self.fit.task(task, node.state, place.data)
+        reference = None
+        if task.kind.compares_with_reference:
+            reference = self._reference(place, method, seed, terms, task)
+        if reference is not None:
+            reference.keeps_artefact = True
+            reason = reason or reference.reason
+        step = place.scores[key] = self._step(
+            place, "eval", method, task, seed, None, node.last, None if reference is None else reference.id, (),
+            task.task.view() is not None, method.text, reason,
+        )  # fmt: skip
+        if task.kind.compares_with_reference and method is self.base and place.precision == "fp32":
+            step.keeps_artefact = True
+        return step
+
+    def _reference(
+        self, place: _Place, method: ResolvedMethod, seed: int | None, terms: _Terms, task: ResolvedTask
+    ) -> Step | None:
+        """The same task on what ``method`` started from; None where that is itself or means nothing."""
+        target = method.compared_with or self.base
+        since = method.stages if target is self.base else method.stages[len(target.stages) :]
+        if any("tokenizer" in stage.call.kind.gives for stage in since):
+            return None
+        if target is self.base and self.fit.unscorable(task, self.start(place).state, place.data):
+            return None
+        precision = place.precision if target.learns else "fp32"
+        if target is method and precision == place.precision:
+            return None
+        return self.score(self.place(place.model, place.data, precision, place.hardware), target, seed, terms, task)
+
+    def _step(
+        self, place: _Place, operation: str, method: ResolvedMethod, task: ResolvedTask | None, seed: int | None,
+        budget: Budget | None, input: str | None, reference: str | None, others: tuple[tuple[str, str], ...],
+        reads_data: bool, method_text: str, reason: str | None,
+    ) -> Step:  # fmt: skip
+        """Return the step with this identity, made if it is new."""
+        stage: ResolvedStage = method.last
+        identity = step_id(
+            operation, stage, task, place.model, place.data if reads_data else None, place.precision, place.hardware,
+            seed, budget, input, reference, others,
+        )  # fmt: skip
+        step = self.steps.get(identity)
+        if step is None:
+            step = self.steps[identity] = Step(
+                identity, operation, method, stage, task, place.model, place.data, place.precision, place.hardware,
+                seed, budget, input, reference, others, reads_data, place.model.word, method_text,
+                SKIPPED if reason else RUNNABLE, reason,
+            )  # fmt: skip
+        return step

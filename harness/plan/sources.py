@@ -1,0 +1,278 @@
+"""What the words under ``model:``, ``data:`` and ``hardware:`` mean: specifications that a worker can act on.
+
+A source's ``identity`` is the part that determines results, so a path never enters it: what lies there does, by hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.contract import Budget, Hardware, param
+from harness.errors import DataError, ModelError, UsageError, did_you_mean
+from harness.parameters import build_params
+from harness.plan.expression import parse_call
+from harness.plan.methods import ResolvedMethod, canonical_call, canonical_json
+
+_PATH = re.compile(r"\.{1,2}/|/|~")
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json")
+_WEIGHTS = ("*.safetensors", "*.bin")
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Sizes of a model to be made. What is not given takes the architecture's small default in ``harness.models``."""
+
+    hidden_size: int | None = param(None, "width", low=1)
+    intermediate_size: int | None = param(None, "width of the feed-forward layer", low=1)
+    layers: int | None = param(None, "number of layers", low=1)
+    heads: int | None = param(None, "attention heads", low=1)
+    kv_heads: int | None = param(None, "key and value heads", low=1)
+    vocab_size: int | None = param(None, "entries of the vocabulary", low=1)
+    context: int | None = param(None, "longest sequence, tokens", low=2)
+    tie_embeddings: bool = param(True, "one matrix for input and output embeddings")
+
+
+@dataclass(frozen=True)
+class Random(Architecture):
+    """A model with random weights: what an architecture has, and the seed of the weights."""
+
+    seed: int = param(0, "seed of the weights", low=0)
+
+
+SIZES = tuple(item.name for item in fields(Architecture))
+
+
+@dataclass(frozen=True, eq=False)
+class DataSource:
+    """A data set: its word in the suite, what a worker needs to open it, what determines its content."""
+
+    word: str
+    spec: Mapping[str, Any]
+
+    @cached_property
+    def identity(self) -> str:
+        """Canonical JSON without paths."""
+        without = {"path"} if self.spec["kind"] == "hub" else {"path", "split"}
+        return canonical_json({key: value for key, value in self.spec.items() if key not in without})
+
+    @cached_property
+    def views(self) -> frozenset[str]:
+        """Views that the data set offers."""
+        from harness.data import views_of
+
+        return frozenset(views_of(self.spec))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model of the suite is made before the cells begin: a method on an architecture, with its own seed."""
+
+    method: ResolvedMethod
+    precision: str
+    seed: int
+    data: DataSource
+    budget: Budget
+    share: int
+    hardware: Hardware | None
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSource:
+    """A model: its word in the suite, what a worker needs to open it, what kind of checkpoint and parts it gives."""
+
+    word: str
+    spec: Mapping[str, Any]
+    kind: str = "causal"
+    parts: frozenset[str] = frozenset({"tokenizer", "model", "config"})
+    trained: bool = True
+    recipe: Recipe | None = field(default=None)
+
+    @cached_property
+    def identity(self) -> str:
+        """Canonical JSON without the path."""
+        return canonical_json({key: value for key, value in self.spec.items() if key != "path"})
+
+
+def model_source(word: str, named: Mapping[str, ModelSource], folder: Path) -> ModelSource:
+    """Return what ``word`` means; paths are relative to ``folder``. ``ModelError`` where it means nothing."""
+    if word in named:
+        return named[word]
+    if word == "embedded":
+        return _embedded()
+    if word == "none":
+        return ModelSource("none", {"kind": "none"}, "none", frozenset(), trained=False)
+    if word.startswith("random:"):
+        return _random(word)
+    if word.startswith("hub:"):
+        name, _, revision = word[4:].partition("@")
+        return hub_model(word, name, revision or "main")
+    if _PATH.match(word):
+        return folder_model(word, word, folder)
+    hint = did_you_mean(word, [*named, "embedded", "none"])
+    known = hint or "; use embedded, a name under models:, random:llama(...), hub:org/name or a path like ./folder"
+    raise ModelError(f"unknown model '{word}'{known}")
+
+
+def architecture_model(word: str, architecture: str, sizes: Mapping[str, Any], recipe: Recipe | None) -> ModelSource:
+    """An architecture without weights; with a recipe, the model that the recipe makes of it."""
+    spec = _architecture_spec("architecture", architecture, build_params(Architecture, sizes, owner=word))
+    return ModelSource(word, spec, "blank", frozenset({"config"}), trained=False, recipe=recipe)
+
+
+def hub_model(word: str, name: str, revision: str) -> ModelSource:
+    """A model of the hub, taken to be a causal one with a tokenizer until it is there."""
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise ModelError(f"'{name}' is not a hub id like org/name")
+    return ModelSource(word, {"kind": "hub", "id": name, "revision": revision})
+
+
+def folder_model(word: str, path: str, folder: Path) -> ModelSource:
+    """A local folder in transformers' format; ``ModelError`` where it is not one."""
+    found = (folder / Path(path).expanduser()).resolve()
+    if not found.is_dir():
+        raise ModelError(f"model folder '{path}' does not exist")
+    if not (found / "config.json").is_file():
+        raise ModelError(f"'{path}' is not a model folder: it has no config.json")
+    if not any(any(found.glob(pattern)) for pattern in _WEIGHTS):
+        raise ModelError(f"'{path}' has a config.json but no weights (*.safetensors)")
+    tokenizer = any((found / name).is_file() for name in _TOKENIZER_FILES)
+    parts = frozenset({"model", "config", *(["tokenizer"] if tokenizer else [])})
+    spec = {"kind": "folder", "path": str(found), "fingerprint": fingerprint(found)}
+    return ModelSource(word, spec, _kind_of(found, path), parts)
+
+
+def data_source(word: str, named: Mapping[str, DataSource], folder: Path) -> DataSource:
+    """Return what ``word`` means; paths are relative to ``folder``. ``DataError`` where it means nothing."""
+    if word in named:
+        return named[word]
+    if word == "source":
+        return DataSource("source", {"kind": "source"})
+    if word.startswith("hub:"):
+        name, _, revision = word[4:].partition("@")
+        return named_data(word, {"hub": name, "revision": revision or "main"}, folder)
+    if _PATH.match(word):
+        return named_data(word, {"path": word}, folder)
+    hint = did_you_mean(word, [*named, "source"])
+    known = hint or "; use source, a name under data_sets:, hub:org/name or a path like ./file.jsonl"
+    raise DataError(f"unknown data '{word}'{known}")
+
+
+def named_data(word: str, given: Mapping[str, Any], folder: Path) -> DataSource:
+    """A data set of the suite: local files (their content enters the identity) or one of the hub."""
+    rest = {key: value for key, value in given.items() if key not in ("path", "hub")}
+    if "hub" in given:
+        return DataSource(word, {"kind": "hub", "id": given["hub"], "revision": "main"} | rest)
+    spec, marks = {"kind": "local"} | rest, {}
+    if "path" in given:
+        file = _data_file(given["path"], folder)
+        spec["path"], marks["path"] = str(file), fingerprint(file, whole=True)
+    if "split" in given:
+        files = {split: _data_file(path, folder) for split, path in given["split"].items()}
+        spec["split"] = {split: str(file) for split, file in files.items()}
+        marks |= {split: fingerprint(file, whole=True) for split, file in files.items()}
+    content = hashlib.sha256(canonical_json(marks).encode()).hexdigest()[:16]
+    return DataSource(word, spec | {"fingerprint": content})
+
+
+def _data_file(path: str, folder: Path) -> Path:
+    found = (folder / Path(path).expanduser()).resolve()
+    if not found.is_file():
+        raise DataError(f"data file '{path}' does not exist")
+    if found.stat().st_size == 0:
+        raise DataError(f"data file '{path}' is empty")
+    return found
+
+
+def hardware(given: Any) -> Hardware:
+    """Read ``cpu``, ``cuda``, ``cpu(threads=2)`` or a mapping; ``UsageError`` for anything else."""
+    if isinstance(given, str):
+        call = parse_call(given)
+        given = {"device": call.name, **dict(call.params)}
+    if not isinstance(given, Mapping):
+        raise UsageError(f"hardware must be cpu, cuda or a mapping like {{device: cpu, threads: 2}}, not {given!r}")
+    found: Hardware = build_params(Hardware, given, owner="hardware")
+    if found.device not in ("cpu", "cuda"):
+        hint = did_you_mean(found.device, ("cpu", "cuda"))
+        raise UsageError(f"unknown device '{found.device}'{hint}; known: cpu, cuda")
+    if found.devices < 1 or found.ranks < 1 or found.threads < 0:
+        raise UsageError("hardware: devices and ranks must be at least 1, threads at least 0 (0 is every core)")
+    return found
+
+
+def hardware_text(given: Hardware) -> str:
+    """Return the canonical text of a hardware axis value, e.g. ``cpu(threads=2)``."""
+    text = canonical_call("", Hardware(devices=given.devices, threads=given.threads, ranks=given.ranks))
+    return f"{given.device}{text}"
+
+
+def fingerprint(path: Path, *, whole: bool = False) -> str:
+    """Return a hash of a file, or of all files of a folder; without ``whole``, of at most 3 MB of each.
+
+    Name, size, the first, a middle and the last megabyte: another training of the same model differs in all of them,
+    and a plan must not read 100 GB of weights. Data may differ in one line, so it is read whole.
+    """
+    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+    mark = hashlib.sha256()
+    for file in files:
+        size = file.stat().st_size
+        name = "" if file == path else file.relative_to(path).as_posix()
+        mark.update(f"{name}\0{size}\0".encode())
+        with file.open("rb") as stream:
+            if whole or size <= 3 * _BLOCK:
+                while block := stream.read(_BLOCK):
+                    mark.update(block)
+                continue
+            for start in (0, size // 2, size - _BLOCK):
+                stream.seek(start)
+                mark.update(stream.read(_BLOCK))
+    return mark.hexdigest()[:16]
+
+
+def _embedded() -> ModelSource:
+    """The shipped model. Its weights determine results, so a newly trained one is another model."""
+    folder = Path(__file__).parents[1] / "models" / "embedded"
+    spec: dict[str, Any] = {"kind": "embedded"}
+    weights = folder / "model.safetensors"
+    if weights.is_file():
+        spec["fingerprint"] = fingerprint(weights)
+    return ModelSource("embedded", spec)
+
+
+def _random(word: str) -> ModelSource:
+    call = parse_call(word.removeprefix("random:"))
+    params = build_params(Random, dict(call.params), owner=word)
+    spec = _architecture_spec("random", call.name, params) | {"seed": params.seed}
+    return ModelSource(
+        f"random:{canonical_call(call.name, params)}", spec, "causal", frozenset({"model", "config"}), trained=False
+    )
+
+
+def _architecture_spec(kind: str, architecture: str, sizes: Architecture) -> dict[str, Any]:
+    from harness.models.sources import ARCHITECTURES
+
+    if architecture not in ARCHITECTURES:
+        hint = did_you_mean(architecture, ARCHITECTURES)
+        raise ModelError(f"unknown architecture '{architecture}'{hint}; known: {', '.join(ARCHITECTURES)}")
+    from harness.models.sources import SIZES as SMALL
+
+    given = {name: getattr(sizes, name) for name in SIZES}
+    return {"kind": kind, "architecture": architecture} | {
+        name: SMALL.get(name) if value is None else value for name, value in given.items()
+    }
+
+
+def _kind_of(folder: Path, path: str) -> str:
+    from harness.models.sources import kind_of
+
+    try:
+        return kind_of(folder)
+    except json.JSONDecodeError:
+        raise ModelError(f"'{path}': config.json is not valid JSON") from None
