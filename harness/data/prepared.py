@@ -6,6 +6,7 @@ equal bytes. Nothing but the standard library reads it.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
@@ -78,7 +79,8 @@ def write_prepared(
     except OSError as error:
         raise DataError(f"cannot write the prepared data to {out}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return out
 
 
