@@ -44,14 +44,16 @@ def load_model(
     attention: str | None = None,
     with_adapters: bool = True,
     trainable_adapters: bool = False,
+    storage: Any = None,
 ) -> Any:
     """Load a causal model, with its PEFT adapters unmerged on top where the checkpoint has them.
 
     ``quantization`` is a transformers quantisation configuration; without it, ``opened_by['quantization']`` of the
-    checkpoint holds, so that adapters trained over a 4-bit base meet the same base again.
+    checkpoint holds, so that adapters trained over a 4-bit base meet the same base again. ``storage`` overrides the
+    type in which ``precision`` holds unquantised weights.
     """
     config = quantization or _recorded_quantization(checkpoint)
-    model = _load_weights(checkpoint, precision, hardware, config, attention)
+    model = _load_weights(checkpoint, storage or weight_dtype(precision), hardware, config, attention)
     if with_adapters and "peft" in checkpoint.parts:
         from peft import PeftModel
 
@@ -80,7 +82,9 @@ def _recorded_quantization(checkpoint: Checkpoint) -> Any:
     return BitsAndBytesConfig(**recorded)
 
 
-def _load_weights(checkpoint: Checkpoint, precision: str, hardware: Hardware, quantization: Any, attention: str | None) -> Any:
+def _load_weights(
+    checkpoint: Checkpoint, dtype: Any, hardware: Hardware, quantization: Any, attention: str | None
+) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -89,19 +93,35 @@ def _load_weights(checkpoint: Checkpoint, precision: str, hardware: Hardware, qu
     if "random_weights" in checkpoint.opened_by:
         torch.manual_seed(int(checkpoint.opened_by["random_weights"]))
         config = AutoConfig.from_pretrained(path, local_files_only=True)
-        model = AutoModelForCausalLM.from_config(config, dtype=weight_dtype(precision), **options)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, **options)
         return model.to(hardware.device)
     if quantization is not None or _is_quantized(Path(path)):
         options["device_map"] = {"": hardware.device}
+        _say_once("bitsandbytes")
     if quantization is not None:
         options["quantization_config"] = quantization
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=weight_dtype(precision), local_files_only=True, **options
+            path, dtype=dtype, local_files_only=True, **options
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot load the model in {Path(path).name}: {str(error).splitlines()[0]}") from error
     return model if "device_map" in options else model.to(hardware.device)
+
+
+def _say_once(package: str) -> None:
+    """Let each warning of ``package`` through once: bitsandbytes repeats one at every product, which costs time."""
+    import logging
+
+    said: set[str] = set()
+
+    def first_time(record: logging.LogRecord) -> bool:
+        new = record.getMessage() not in said
+        said.add(record.getMessage())
+        return new
+
+    for name in (package, *(name for name in logging.root.manager.loggerDict if name.startswith(f"{package}."))):
+        logging.getLogger(name).addFilter(first_time)
 
 
 def _is_quantized(path: Path) -> bool:

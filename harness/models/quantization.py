@@ -45,9 +45,13 @@ def four_bit(quant_type: str, double_quant: bool, precision: str) -> Recipe:
 def quantize(job: Job, recipe: Recipe) -> Checkpoint:
     """Quantise the job's model (adapters merged first), save it, and record what was found in it.
 
+    What stays unquantised (embeddings, norms) is stored in bfloat16, as it is shipped everywhere; the cell's precision
+    says how the result is computed with, not how it is stored.
     ``StepError`` where the model does not hold the storage type that was asked for: a technique must not pass under
     another's name.
     """
+    import torch
+
     meter = job.meter
     with tempfile.TemporaryDirectory(dir=job.output) as folder:
         source = job.checkpoint
@@ -57,7 +61,9 @@ def quantize(job: Job, recipe: Recipe) -> Checkpoint:
             parts = {name: path for name, path in source.parts.items() if name != "peft"}
             source = Checkpoint(kind=source.kind, parts=parts).with_parts(model=job.output / folder)
         with meter.span("compress"):
-            model = load_model(source, job.precision, job.hardware, quantization=recipe.config())
+            model = load_model(
+                source, job.precision, job.hardware, quantization=recipe.config(), storage=torch.bfloat16
+            )
     found = describe_model(model)
     meter.observe("model", found)
     if set(found["quantized_layers"]) != {recipe.storage}:

@@ -145,7 +145,7 @@ def _trainer(job: Job, setup: TrainingSetup, model: Any, tokenizer: Any, example
             weight_decay=setup.weight_decay,
             max_grad_norm=setup.max_grad_norm,
             bf16=setup.precision == "bf16-mixed",
-            gradient_checkpointing=setup.gradient_checkpointing,
+            **_recomputation(setup),
             use_cpu=job.hardware.device == "cpu",
             seed=job.seed,
             data_seed=job.seed,
@@ -159,6 +159,16 @@ def _trainer(job: Job, setup: TrainingSetup, model: Any, tokenizer: Any, example
         )
         collator = DataCollatorForSeq2Seq(tokenizer, padding=True)
         return MeteredTrainer(model=model, args=arguments, train_dataset=examples, data_collator=collator)
+
+
+def _recomputation(setup: TrainingSetup) -> dict[str, bool]:
+    """The argument that switches activation checkpointing on; transformers renamed it in 5.x."""
+    if not setup.gradient_checkpointing:
+        return {}
+    from transformers import TrainingArguments
+
+    new = "activation_checkpointing"
+    return {new if new in TrainingArguments.__dataclass_fields__ else "gradient_checkpointing": True}
 
 
 def _observe_training(meter: Meter, setup: TrainingSetup, model: Any, trainer: Any) -> None:
