@@ -21,6 +21,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from harness.run.pages import Range, map_again, resident_file_ranges
 from harness.run.processes import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_PDEATHSIG,
@@ -53,6 +54,7 @@ def serve(preload: list[str]) -> None:
         importlib.import_module("harness.run.environment").soft_facts()
     gc.collect()
     gc.freeze()
+    _library_pages.extend(resident_file_ranges() if preload else ())
     _reply(replies, {"ready": loaded})
     wakeup = _wake_on_child()
     buffer = b""
@@ -73,6 +75,7 @@ def serve(preload: list[str]) -> None:
 
 
 _workers: set[int] = set()
+_library_pages: list[Range] = []
 
 
 def _start(request: Mapping[str, Any], requests: int, replies: int, wakeup: int) -> None:
@@ -97,6 +100,7 @@ def _become_worker(request: Mapping[str, Any], started: float) -> NoReturn:
             os.setsid()
         if "spawn" in request:
             os.execv(request["python"], [request["python"], "-m", "harness.run.worker", request["spawn"]])
+        map_again(_library_pages)
         # By name: the worker is imported by nobody (the import rules), this process becomes one.
         status = importlib.import_module("harness.run.worker").main(request["fork"], started)
     except BaseException:

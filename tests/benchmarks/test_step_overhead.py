@@ -15,9 +15,9 @@ from harness.run.server import PRELOAD
 
 GOAL_SECONDS = 0.3
 STEPS = 10
-sys.path.insert(0, str(Path(__file__).parents[1] / "run"))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from conftest import make_job  # noqa: E402
+from fakes.jobs import make_job  # noqa: E402
 
 
 def test_overhead_per_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, benchmark: Any) -> None:

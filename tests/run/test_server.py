@@ -45,14 +45,17 @@ def test_forked_workers_compute_and_do_not_hang(store: Store, job: Callable[...,
 def test_both_isolation_modes_agree_on_the_memory_of_the_work(
     tmp_path: Path, job: Callable[..., dict[str, Any]]
 ) -> None:
-    rises = {}
+    rises, runtimes = {}, {}
     for isolation in launcher.ISOLATION_MODES:
         store = Store(tmp_path / isolation)
-        work = multiply(job, "a", block_bytes=300 * MIB)
+        work = multiply(job, "a", size=512, block_bytes=48 * MIB)
         launcher.run([work], store, isolation=isolation, preload=("torch",), canary=False)
-        rises[isolation] = by_step(store)["a"]["metrics"]["peak_memory_rise_bytes"]
+        metrics = by_step(store)["a"]["metrics"]
+        rises[isolation], runtimes[isolation] = metrics["peak_memory_rise_bytes"], metrics["runtime_memory_bytes"]
     assert rises["fork"] == pytest.approx(rises["spawn"], rel=0.1)
-    assert min(rises.values()) >= 300 * MIB
+    # Library pages that a fork does not copy would be missing here, and count as work once the work touches them.
+    assert runtimes["fork"] == pytest.approx(runtimes["spawn"], rel=0.1)
+    assert min(rises.values()) >= 48 * MIB
 
 
 def test_a_missing_library_is_left_out(tmp_path: Path) -> None:
