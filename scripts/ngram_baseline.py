@@ -1,6 +1,6 @@
 """The reference line of the reports: how far byte n-grams get on the text that the models are trained on.
 
-    python scripts/ngram_baseline.py [--orders 8] [--out docs/reference/ngram_source.json]
+    python scripts/ngram_baseline.py [--orders 16] [--out docs/reference/ngram_source.json]
 
 Two interpolated models per order, both from the train text alone, scored on every byte of the validation and test text:
 
@@ -21,6 +21,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,138 +29,139 @@ from numpy.typing import NDArray
 from harness.data import open_dataset
 from harness.data.splits import order_of
 
-MOST_ORDERS = 8  # an n-gram of bytes must fit into 64 bits
+ORDERS = 16
 HELD_OUT = 10  # every tenth train document tunes the weights
 BUCKETS = 48 * 16
 EM_ROUNDS = 25
 
 Floats = NDArray[np.float64]
-Codes = NDArray[np.uint64]
+Ints = NDArray[np.int64]
+Ids = NDArray[np.int32]
+
+
+class Numbered:
+    """All documents in one line of bytes, and for each order the number of the n-gram that ends at each byte.
+
+    ``ids[order][position]``: two positions have the same number where the same ``order`` bytes end. Contexts are
+    n-grams too: the context of the n-gram at a position is the n-gram of one order less at the position before.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[str]], orders: int) -> None:
+        pad = b"\0" * orders
+        parts = [pad + pad.join(text.encode() for text in documents) for documents in groups]
+        data = np.frombuffer(b"".join(parts), dtype=np.uint8).astype(np.int64)
+        ends = np.cumsum([len(part) for part in parts])
+        scored = np.flatnonzero(data)
+        self.positions = np.split(scored, np.searchsorted(scored, ends[:-1]))
+        self.ids: list[Ids] = [np.zeros(len(data), np.int32)]
+        self.sizes = [1]
+        for order in range(1, orders + 1):
+            before = np.roll(data, order - 1)  # what wraps around stays within the first pad
+            known, ids = np.unique(self.ids[-1].astype(np.int64) << 8 | before, return_inverse=True)
+            self.ids.append(ids.astype(np.int32))
+            self.sizes.append(len(known))
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How often each n-gram of one order occurs, and what that says about its contexts. Codes are sorted."""
+    """How often each n-gram of one order was seen, by its number, and sums of that over each context, by its number."""
 
-    grams: Codes
-    counts: NDArray[np.int64]
-    contexts: Codes
+    grams: Ints
     totals: Floats
     distinct: Floats
     once: Floats
     twice: Floats
 
     @classmethod
-    def of(cls, grams: Codes, counts: NDArray[np.int64]) -> Counts:
-        """Sum the sorted n-grams up by context (all bytes but the last)."""
-        contexts, starts = np.unique(grams >> np.uint64(8), return_index=True)
-        add = [np.add.reduceat(values, starts).astype(np.float64) for values in (counts, counts == 1, counts == 2)]
-        distinct = np.diff(np.append(starts, len(grams))).astype(np.float64)
-        return cls(grams, counts, contexts, add[0], distinct, add[1], add[2])
+    def of(cls, text: Numbered, order: int, seen: Ints) -> Counts:
+        """Count the n-grams that end at the positions ``seen``."""
+        ids, size = text.ids[order], text.sizes[order]
+        grams = np.bincount(ids[seen], minlength=size)
+        context = np.zeros(size, np.int32)
+        context[ids[seen]] = text.ids[order - 1][seen - 1]
+        kept = grams > 0
+        context, found = context[kept], grams[kept]
+        weights = [each.astype(np.float64) for each in (found, found > 0, found == 1, found == 2)]
+        sums: list[Any] = [np.bincount(context, weight, text.sizes[order - 1]) for weight in weights]
+        return cls(grams, *sums)
 
-    def lower(self, order: int) -> Counts:
-        """Continuation counts one order below: for each n-gram, how many different bytes precede it."""
-        mask = np.uint64((1 << (8 * order)) - 1)
-        return Counts.of(*np.unique(self.grams & mask, return_counts=True))
-
-    def look_up(self, grams: Codes) -> tuple[Floats, NDArray[np.int64], NDArray[np.bool_]]:
-        """For each asked n-gram: its count, the row of its context, and whether that context was seen at all."""
-        at = np.minimum(np.searchsorted(self.grams, grams), len(self.grams) - 1)
-        count = np.where(self.grams[at] == grams, self.counts[at], 0).astype(np.float64)
-        asked = grams >> np.uint64(8)
-        row = np.minimum(np.searchsorted(self.contexts, asked), len(self.contexts) - 1)
-        return count, row, self.contexts[row] == asked
-
-
-def codes(documents: Sequence[str], orders: int) -> list[Codes]:
-    """Return for each order the code of every scored byte with the bytes before it: ``[orders][bytes]``."""
-    pad = b"\0" * MOST_ORDERS
-    data = np.frombuffer(pad + pad.join(document.encode() for document in documents), dtype=np.uint8)
-    scored = np.flatnonzero(data)
-    result = [data[scored].astype(np.uint64)]
-    for order in range(2, orders + 1):
-        result.append(result[-1] | (data[scored - (order - 1)].astype(np.uint64) << np.uint64(8 * (order - 1))))
-    return result
+    @classmethod
+    def continuations(cls, text: Numbered, order: int, seen: Ints) -> Counts:
+        """Count each n-gram once for every different byte that precedes it."""
+        last = np.full(text.sizes[order + 1], -1, np.int64)
+        last[text.ids[order + 1][seen]] = seen
+        return cls.of(text, order, last[last >= 0])
 
 
-def count(per_order: Sequence[Codes]) -> list[Counts]:
-    """Count every order's n-grams."""
-    return [Counts.of(*np.unique(grams, return_counts=True)) for grams in per_order]
-
-
-def kneser_ney_step(counts: Counts, grams: Codes, below: Floats) -> Floats:
+def kneser_ney_step(counts: Counts, grams: Ids, contexts: Ids, below: Floats) -> Floats:
     """Probability of each n-gram's last byte, from these counts discounted and the order below."""
-    ones, twos, threes, fours = (float(np.count_nonzero(counts.counts == times)) for times in (1, 2, 3, 4))
-    if not (ones and twos and threes):  # order 1: hardly any byte is rare, nothing to estimate discounts from
-        discounts = [0.5, 0.5, 0.5]
-    else:
+    ones, twos, threes, fours = (float(np.count_nonzero(counts.grams == times)) for times in (1, 2, 3, 4))
+    if ones and twos and threes:
         share = ones / (ones + 2 * twos)
         discounts = [1 - 2 * share * twos / ones, 2 - 3 * share * threes / twos, 3 - 4 * share * fours / threes]
-    times, row, seen = counts.look_up(grams)
-    discount = np.array([0.0, *discounts])[np.minimum(times, 3).astype(np.int64)]
-    once, twice = counts.once[row], counts.twice[row]
-    left = discounts[0] * once + discounts[1] * twice + discounts[2] * (counts.distinct[row] - once - twice)
-    return np.where(seen, (np.maximum(times - discount, 0) + left * below) / counts.totals[row], below)
+    else:  # order 1: hardly any byte is rare, nothing to estimate discounts from
+        discounts = [0.5, 0.5, 0.5]
+    times, totals = counts.grams[grams], counts.totals[contexts]
+    discount = np.array([0.0, *discounts])[np.minimum(times, 3)]
+    once, twice = counts.once[contexts], counts.twice[contexts]
+    left = discounts[0] * once + discounts[1] * twice + discounts[2] * (counts.distinct[contexts] - once - twice)
+    mixed = (np.maximum(times - discount, 0) + left * below) / np.maximum(totals, 1)
+    return np.where(totals > 0, mixed, below)
 
 
-def kneser_ney(raw: Sequence[Counts], per_order: Sequence[Codes]) -> list[float]:
-    """Bits per byte of the model of each order, 1 to ``len(raw)``."""
-    below = np.full(len(per_order[0]), 1 / 256)
+def kneser_ney(text: Numbered, seen: Ints, asked: Ints) -> list[float]:
+    """Bits per byte at the positions ``asked`` of the models of order 1, 2, ... counted at the positions ``seen``."""
+    below = np.full(len(asked), 1 / 256)
     result = []
-    for order, grams in enumerate(per_order, start=1):
-        result.append(bits(kneser_ney_step(raw[order - 1], grams, below)))
-        if order < len(raw):
-            below = kneser_ney_step(raw[order].lower(order), grams, below)
+    for order in range(1, len(text.ids)):
+        grams, contexts = text.ids[order][asked], text.ids[order - 1][asked - 1]
+        result.append(bits(kneser_ney_step(Counts.of(text, order, seen), grams, contexts, below)))
+        if order + 1 < len(text.ids):
+            below = kneser_ney_step(Counts.continuations(text, order, seen), grams, contexts, below)
     return result
 
 
-def bucket(counts: Counts, row: NDArray[np.int64]) -> NDArray[np.int64]:
+def bucket(counts: Counts, contexts: Ids) -> Ints:
     """Bucket of each context: half-powers of two of its count and of its distinct next bytes."""
-    often = np.minimum(2 * np.log2(counts.totals[row]), 47).astype(np.int64)
-    spread = np.minimum(2 * np.log2(counts.distinct[row]), 15).astype(np.int64)
-    found: NDArray[np.int64] = often * 16 + spread
+    often = np.minimum(2 * np.log2(np.maximum(counts.totals[contexts], 1)), 47).astype(np.int64)
+    different = np.minimum(2 * np.log2(np.maximum(counts.distinct[contexts], 1)), 15).astype(np.int64)
+    found: Ints = often * 16 + different
     return found
 
 
-def tuned_weights(counts: Counts, grams: Codes, below: Floats) -> Floats:
+def tuned_weights(counts: Counts, grams: Ids, contexts: Ids, below: Floats) -> Floats:
     """Weight of the maximum-likelihood estimate in each bucket: expectation maximisation on held-out n-grams."""
-    times, row, seen = counts.look_up(grams)
-    estimate, place = times[seen] / counts.totals[row[seen]], bucket(counts, row[seen])
+    known = counts.totals[contexts] > 0
+    grams, contexts, below = grams[known], contexts[known], below[known]
+    estimate, place = counts.grams[grams] / counts.totals[contexts], bucket(counts, contexts)
     members = np.bincount(place, minlength=BUCKETS)
     weights = np.full(BUCKETS, 0.5)
     for _ in range(EM_ROUNDS):
         own = weights[place] * estimate
-        mixed = own + (1 - weights[place]) * below[seen]
+        mixed = own + (1 - weights[place]) * below
         weights = (np.bincount(place, own / mixed, BUCKETS) + 1) / (members + 2)
     return weights
 
 
-def mix(counts: Counts, grams: Codes, below: Floats, weights: Floats) -> Floats:
+def mix(counts: Counts, grams: Ids, contexts: Ids, below: Floats, weights: Floats) -> Floats:
     """Probability of each n-gram's last byte: the bucket's weight of its estimate, the rest of the order below."""
-    times, row, seen = counts.look_up(grams)
-    weight = np.where(seen, weights[bucket(counts, row)], 0.0)
-    return weight * times / counts.totals[row] + (1 - weight) * below
+    totals = counts.totals[contexts]
+    weight = np.where(totals > 0, weights[bucket(counts, contexts)], 0.0)
+    return weight * counts.grams[grams] / np.maximum(totals, 1) + (1 - weight) * below
 
 
-def tune(train: Sequence[str], orders: int) -> list[Floats]:
-    """Weights of every order, tuned on held-out train documents against the counts of the others."""
-    in_order = sorted(train, key=order_of)
-    kept = [text for index, text in enumerate(in_order) if index % HELD_OUT]
-    held = codes(in_order[::HELD_OUT], orders)
-    below = np.full(len(held[0]), 1 / 256)
-    weights = []
-    for grams, counts in zip(held, count(codes(kept, orders)), strict=True):
-        weights.append(tuned_weights(counts, grams, below))
-        below = mix(counts, grams, below, weights[-1])
-    return weights
-
-
-def jelinek_mercer(raw: Sequence[Counts], per_order: Sequence[Codes], weights: Sequence[Floats]) -> list[float]:
-    """Bits per byte of the model of each order, 1 to ``len(raw)``."""
-    below = np.full(len(per_order[0]), 1 / 256)
+def jelinek_mercer(text: Numbered, kept: Ints, held: Ints, asked: Ints) -> list[float]:
+    """Bits per byte at ``asked`` by order: weights tuned on ``held`` with counts of ``kept``, then both are counted."""
+    seen = np.concatenate([kept, held])
+    tuning, below = np.full(len(held), 1 / 256), np.full(len(asked), 1 / 256)
     result = []
-    for counts, grams, weight in zip(raw, per_order, weights, strict=True):
-        below = mix(counts, grams, below, weight)
+    for order in range(1, len(text.ids)):
+        part = Counts.of(text, order, kept)
+        grams, contexts = text.ids[order][held], text.ids[order - 1][held - 1]
+        weights = tuned_weights(part, grams, contexts, tuning)
+        tuning = mix(part, grams, contexts, tuning, weights)
+        grams, contexts = text.ids[order][asked], text.ids[order - 1][asked - 1]
+        below = mix(Counts.of(text, order, seen), grams, contexts, below, weights)
         result.append(bits(below))
     return result
 
@@ -171,13 +173,15 @@ def bits(probabilities: Floats) -> float:
 
 def baseline(train: Sequence[str], held_out: dict[str, list[str]], orders: int) -> dict[str, dict[str, list[float]]]:
     """Return model -> split -> bits per byte of the orders 1 to ``orders``."""
-    weights = tune(train, orders)
-    raw = count(codes(train, orders))
+    in_order = sorted(train, key=order_of)
+    tenth = in_order[::HELD_OUT]
+    rest = [text for index, text in enumerate(in_order) if index % HELD_OUT]
+    text = Numbered([rest, tenth, *held_out.values()], orders)
+    kept, held, *asked = text.positions
     result: dict[str, dict[str, list[float]]] = {"kneser_ney": {}, "jelinek_mercer": {}}
-    for split, documents in held_out.items():
-        asked = codes(documents, orders)
-        result["kneser_ney"][split] = kneser_ney(raw, asked)
-        result["jelinek_mercer"][split] = jelinek_mercer(raw, asked, weights)
+    for split, positions in zip(held_out, asked, strict=True):
+        result["kneser_ney"][split] = kneser_ney(text, np.concatenate([kept, held]), positions)
+        result["jelinek_mercer"][split] = jelinek_mercer(text, kept, held, positions)
     return result
 
 
@@ -192,7 +196,7 @@ def best_of(models: dict[str, dict[str, list[float]]]) -> dict[str, object]:
 def main() -> None:
     """Train, score, print a table and write the JSON file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--orders", type=int, default=MOST_ORDERS, choices=range(1, MOST_ORDERS + 1))
+    parser.add_argument("--orders", type=int, default=ORDERS)
     parser.add_argument("--cache", type=Path, default=Path("results/.cache"))
     parser.add_argument("--out", type=Path, default=Path("docs/reference/ngram_source.json"))
     arguments = parser.parse_args()
