@@ -164,9 +164,10 @@ class _Sweep:
 
     def _blocked(self, job: Mapping[str, Any]) -> str | None:
         """Why a step cannot run because a step that it needs did not end well."""
-        for role in ("input", "reference"):
-            if job.get(role) in self._unusable:
-                return f"{role} {self._unusable[job[role]]}"
+        needed = {"input": job.get("input"), "reference": job.get("reference"), **(job.get("inputs") or {})}
+        for role, step in needed.items():
+            if step in self._unusable:
+                return f"{role} {self._unusable[step]}"
         return None
 
     def _complete(self, job: dict[str, Any]) -> dict[str, Any]:

@@ -173,7 +173,7 @@ class Meter:
         work = [span for span in self.timeline.spans.values() if span.name not in PLUMBING]
         if not work:
             return
-        peak = max(span.peak_memory_bytes for span in work)
+        peak = max(span.own_peak_bytes for span in work)
         self.metrics["peak_memory_bytes"] = peak
         self.metrics["peak_memory_rise_bytes"] = max(0, peak - self.runtime_memory_bytes)
         for field, name in _CUDA_METRICS.items():

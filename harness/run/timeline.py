@@ -19,11 +19,16 @@ UNEXPLAINED_SECONDS = 0.05
 
 @dataclass
 class Span:
-    """Everything under one name: self seconds, and the peak of memory while it was open (its inner spans included)."""
+    """Everything under one name: self seconds, and the peak of memory while it was open (its inner spans included).
+
+    ``own_peak_bytes`` is the peak while the span was the current one, so that preparing data inside a training span is
+    not taken for memory of the training.
+    """
 
     name: str
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+    own_peak_bytes: int = 0
     cuda: dict[str, int] | None = None
 
     def raise_peaks(self, peak: int, cuda: dict[str, int] | None) -> None:
@@ -67,6 +72,9 @@ class Timeline:
             raise InvalidMeasurement(f"span '{name}' was closed while another one was current")
         self._open.pop()
         self._end = self._mark
+        if name == "data":
+            memory.return_free_memory()
+            self.can_reset = memory.reset_peak() and self.can_reset
 
     def wall_seconds(self) -> float:
         """From the first instruction to the end of the last span."""
@@ -106,6 +114,7 @@ class Timeline:
         self._mark = now
         if self._open:
             peak, cuda = memory.peak_bytes() + memory.children_bytes(), memory.cuda_peaks()
+            self._open[-1].own_peak_bytes = max(self._open[-1].own_peak_bytes, peak)
             for span in self._open:
                 span.raise_peaks(peak, cuda)
         self.can_reset = memory.reset_peak() and self.can_reset

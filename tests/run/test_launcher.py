@@ -140,12 +140,19 @@ def test_noise_is_cut_to_the_last_lines(store: Store, job: Jobs) -> None:
 
 
 def test_steps_whose_input_failed_are_skipped_with_that_reason(store: Store, job: Jobs) -> None:
-    jobs = (job("a", "crash"), job("b", input="a"), job("c", reference="b"), job("d"))
+    jobs = (
+        job("a", "crash"),
+        job("b", input="a"),
+        job("c", reference="b"),
+        job("d"),
+        job("e", inputs={"teacher": "a"}),
+    )
     outcome, records = sweep(store, *jobs)
-    assert [records[step]["status"] for step in "abcd"] == ["failed", "skipped", "skipped", "done"]
+    assert [records[step]["status"] for step in "abcde"] == ["failed", "skipped", "skipped", "done", "skipped"]
+    assert records["e"]["reason"].startswith("teacher crash train failed")
     assert records["b"]["reason"] == "input crash train failed: ValueError: the technique has a bug"
     assert "ValueError: the technique has a bug" in records["c"]["reason"]
-    assert outcome.statuses == {"failed": 1, "skipped": 2, "done": 1}
+    assert outcome.statuses == {"failed": 1, "skipped": 3, "done": 1}
 
 
 def test_a_planned_skip_is_recorded_once(store: Store, job: Jobs) -> None:

@@ -98,6 +98,18 @@ def test_a_spike_between_two_boundaries_is_seen_and_belongs_to_its_span_alone() 
     assert 299 * MIB <= found["metrics"]["peak_memory_rise_bytes"] < 330 * MIB
 
 
+def test_preparing_data_inside_the_work_is_not_memory_of_the_work() -> None:
+    meter = Meter()
+    meter.libraries_loaded()
+    with meter.span("train"), meter.span("data"):
+        block = bytearray(200 * MIB)
+        block[::4096] = b"x" * len(block[::4096])
+        del block
+    found = meter.finish()
+    assert peak_of(found, "train") >= 200 * MIB
+    assert found["metrics"]["peak_memory_rise_bytes"] < 100 * MIB
+
+
 def test_evaluation_inside_an_optimiser_step_is_not_counted_in_it() -> None:
     meter = Meter()
     with meter.span("train"):
