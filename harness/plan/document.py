@@ -23,6 +23,11 @@ DEEPEST = 25
 _CParser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?[0-9][0-9_]*")
 _FLOAT = re.compile(r"[-+]?(?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+# What the loader itself gives to plain YAML; everything else was written as a tag.
+_TAGS = frozenset(
+    f"tag:yaml.org,2002:{name}"
+    for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
+)
 _QUOTED = frozenset("'\"|>")
 _CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
@@ -111,6 +116,8 @@ class _Reader:
             self.fail(f"more than {MOST_NODES} values (through aliases?)", node)
         if len(path) > DEEPEST:
             self.fail(f"nested more than {DEEPEST} deep (an alias of itself?)", node)
+        if node.tag not in _TAGS:
+            self.fail(f"the tag {node.tag} is not allowed", node)
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
@@ -144,8 +151,6 @@ class _Reader:
 
     def scalar(self, node: yaml.ScalarNode) -> Any:
         text: str = node.value
-        if not node.tag.startswith("tag:yaml.org,2002:") or node.tag.startswith("tag:yaml.org,2002:python"):
-            self.fail(f"the tag {node.tag} is not allowed", node)
         if node.style in _QUOTED:
             return text
         if text in _CONSTANTS:

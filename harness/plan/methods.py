@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
@@ -190,7 +191,7 @@ class Resolver:
         except MethodError:
             raise
         except UsageError as error:
-            raise MethodError(str(error), text=text, column=max(0, text.find(call.name))) from None
+            raise MethodError(str(error), text=text, column=_column(text, call.name)) from None
 
     def _adapter(self, name: str, kind: type[Adapter], given: dict[str, Any], table: Table) -> ResolvedAdapter:
         methods = []
@@ -220,7 +221,7 @@ class Resolver:
             if not issubclass(call.kind, Modifier):
                 raise MethodError(
                     f"'{call.name}' is a technique of its own, not a modifier: chain it with '>'",
-                    text=source, column=max(0, source.find(call.name)),
+                    text=source, column=_column(source, call.name),
                 )  # fmt: skip
         text = " + ".join(call.text for call in (first, *rest))
         if text not in self._stages:
@@ -281,6 +282,11 @@ def canonical_call(name: str, params: Any, methods: frozenset[str] = frozenset()
 def canonical_json(value: Any) -> str:
     """Return the one JSON text of ``value``: sorted keys, no spaces, ASCII."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _column(text: str, name: str) -> int:
+    found = re.search(rf"\b{re.escape(name)}\b", text)
+    return found.start() if found else 0
 
 
 @cache

@@ -41,6 +41,10 @@ class Plan:
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as ``plan.json`` and ``--json`` show it."""
+        with collector_paused():
+            return self._to_dict()
+
+    def _to_dict(self) -> dict[str, Any]:
         return {
             "format": FORMAT,
             "suite": self.suite.name,

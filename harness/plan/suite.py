@@ -119,10 +119,12 @@ class _Loader:
     def suite(self) -> Suite:
         for name, form in self.form.data_sets.items():
             with self.at("data_sets", name):
+                _refuse_reserved(name, ("source",))
                 given = form.model_dump(exclude_none=True)
                 self.data[name] = self._known(sources.named_data(name, given, self.folder))
         for name, model in self.form.models.items():
             with self.at("models", name):
+                _refuse_reserved(name, ("embedded", "none"))
                 self.models[name] = self._model(name, model)
         parts: list[tuple[Path_, SweepForm | None]] = [((), None)]
         if self.form.sweeps is not None:
@@ -262,11 +264,14 @@ class _Loader:
     def _baseline(self, sweeps: Sequence[Sweep]) -> str | None:
         """Canonical text of the baseline: the one that is given, else ``base`` where it is among the methods."""
         methods = {method.text for sweep in sweeps for method in sweep.axes["method"]}
-        given: list[tuple[Path_, str]] = [((), self.form.baseline)] if self.form.baseline else []
-        given += [(("sweeps", n), part.baseline) for n, part in enumerate(self.form.sweeps or []) if part.baseline]
-        for where, text in given:
+        parts: list[tuple[Path_, SweepForm]] = [((), self.form)]
+        parts += [(("sweeps", number), part) for number, part in enumerate(self.form.sweeps or [])]
+        for where, part in parts:
+            if part.baseline is None:
+                continue
             with self.at(*where, "baseline"):
-                found = self.resolver.methods(text, self._table(self.form.params or {}, ("params",)))
+                text = part.baseline
+                found = self.resolver.methods(text, self._table(self._given("params", part) or {}, ("params",)))
                 if len(found) != 1 or found[0].text not in methods:
                     raise UsageError(f"the baseline '{text}' must be one of the suite's methods")
                 return found[0].text
@@ -274,6 +279,11 @@ class _Loader:
 
 
 _KEYS = (*AXES, "params", "tasks", "budget", "exclude")
+
+
+def _refuse_reserved(name: str, words: Sequence[str]) -> None:
+    if name in words:
+        raise UsageError(f"'{name}' already means something; choose another name")
 
 
 def _budget(form: BudgetForm | None) -> Budget:

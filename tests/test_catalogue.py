@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import catalogue
+from harness.contract import Adapter, Task
+from harness.errors import UsageError
+
+ROOT = Path(catalogue.__file__).parent
+
+
+class Fake(Adapter):
+    """A technique of this test."""
+
+
+class FakeTask(Task):
+    """A task of this test."""
+
+
+class _Hidden(Adapter):
+    """Not for users."""
+
+
+@pytest.fixture(autouse=True)
+def _fresh_catalogue(monkeypatch):
+    monkeypatch.setattr(catalogue, "_registered", {})
+    catalogue.forget()
+    yield
+    monkeypatch.undo()
+    catalogue.forget()
+
+
+def test_every_adapter_file_is_found_and_defines_one_technique():
+    files = {path.stem for path in ROOT.glob("adapters/*/*.py") if path.stem[0] != "_"}
+    assert files and files <= set(catalogue.adapter_names())
+    for name in files:
+        assert issubclass(catalogue.adapter_class(name), Adapter)
+        assert (ROOT / "adapters" / catalogue.group_of(name) / f"{name}.py").is_file()
+
+
+def test_every_task_file_is_found_and_defines_one_task():
+    files = {path.stem for path in ROOT.glob("tasks/*.py") if path.stem[0] != "_"}
+    assert files and files <= set(catalogue.task_names())
+    assert all(issubclass(catalogue.task_class(name), Task) for name in files)
+
+
+def test_unknown_names_are_answered_with_the_nearest():
+    with pytest.raises(UsageError, match="unknown technique 'lorra'; did you mean 'lora'"):
+        catalogue.adapter_class("lorra")
+    with pytest.raises(UsageError, match="unknown task 'perplexty'; did you mean 'perplexity'"):
+        catalogue.task_class("perplexty")
+
+
+def test_a_registered_technique_is_found_and_is_no_task():
+    catalogue.register("fake", f"{__name__}:Fake")
+    assert catalogue.adapter_class("fake") is Fake
+    assert catalogue.group_of("fake") == "plugin"
+    assert catalogue.module_of("fake") == f"{__name__}:Fake"
+    assert "fake" in catalogue.adapter_names()
+    assert "fake" not in catalogue.task_names()
+
+
+def test_plugins_of_the_environment_variable_are_found(monkeypatch):
+    monkeypatch.setenv("HARNESS_PLUGINS", f"one={__name__}, scored={__name__}:FakeTask")
+    catalogue.forget()
+    assert catalogue.adapter_class("one") is Fake
+    assert catalogue.task_class("scored") is FakeTask
+    assert "scored" in catalogue.task_names()
+
+
+def test_a_malformed_environment_variable_says_its_form(monkeypatch):
+    monkeypatch.setenv("HARNESS_PLUGINS", "nonsense")
+    catalogue.forget()
+    with pytest.raises(UsageError, match="'nonsense' must be name=module"):
+        catalogue.adapter_names()
+
+
+def test_a_plugin_of_a_missing_module_is_one_clear_line():
+    catalogue.register("gone", "no_such_package.technique")
+    with pytest.raises(UsageError, match="no module 'no_such_package.technique'"):
+        catalogue.adapter_class("gone")
+
+
+def test_a_module_without_a_technique_is_refused():
+    catalogue.register("empty", "harness.errors")
+    with pytest.raises(UsageError, match="must define exactly one Adapter, it defines: none"):
+        catalogue.adapter_class("empty")
+
+
+def test_entry_points_are_found(monkeypatch):
+    class Point:
+        name, value = "installed", f"{__name__}:Fake"
+
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Point] if group == "harness.adapters" else [])
+    catalogue._entry_points.cache_clear()
+    assert catalogue.adapter_class("installed") is Fake
+    assert "installed" in catalogue.adapter_names()
+    catalogue._entry_points.cache_clear()
+
+
+def test_missing_packages_say_how_to_get_them():
+    assert catalogue.missing_packages(("json", "typing")) == []
+    assert catalogue.missing_packages(("auto_gptq_missing",)) == [
+        "package 'auto_gptq_missing' is not installed (pip install auto_gptq_missing)"
+    ]
+
+
+def test_missing_packages_know_names_that_differ_from_the_import(monkeypatch):
+    monkeypatch.setattr(catalogue, "_installed", lambda name: False)
+    assert catalogue.missing_packages(["auto_gptq"]) == ["package 'auto_gptq' is not installed (pip install auto-gptq)"]
