@@ -1,0 +1,148 @@
+"""The commands, each one a few lines: parse what was asked, call the layer that does it, show the result."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="harness",
+    help="Benchmark and compare LLM training and compression techniques.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="a suite file, or the name of one in suites/")]
+Results = Annotated[Path, typer.Option(help="results folder")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+Isolation = Annotated[str, typer.Option(help="fork (from a preloaded server) or spawn (a new interpreter)")]
+
+
+@app.command("plan")
+def plan_command(
+    suite: SuiteName,
+    results: Results = Path("results"),
+    isolation: Isolation = "fork",
+    as_json: AsJson = False,
+) -> None:
+    """Show what a suite would run here, what is done already, and what is skipped with the reason."""
+    from harness.cli.planning import planned
+    from harness.cli.tables import show_plan
+
+    made = planned(suite, results, isolation)
+    if as_json:
+        typer.echo(json.dumps(made.to_dict(), indent=1))
+    else:
+        show_plan(made)
+
+
+@app.command("run")
+def run_command(
+    suite: Annotated[str | None, typer.Argument(metavar="SUITE", help="a suite file, or the name of one in suites/")] = None,
+    job: Annotated[Path | None, typer.Option(help="run one job file planned elsewhere, and nothing else")] = None,
+    results: Results = Path("results"),
+    reports: Annotated[Path, typer.Option(help="reports folder")] = Path("reports"),
+    isolation: Isolation = "fork",
+    again: Annotated[bool, typer.Option("--again", help="measure everything again, also what is done")] = False,
+    report: Annotated[bool, typer.Option(help="write the report at the end")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Run what a suite still lacks here, then show the table and write the report."""
+    from harness.cli.running import run_one_job, run_suite
+    from harness.errors import UsageError
+
+    if (suite is None) == (job is None):
+        raise UsageError("give a suite or --job FILE, one of the two")
+    if job is not None:
+        raise typer.Exit(run_one_job(job, as_json=as_json))
+    assert suite is not None
+    code = run_suite(
+        suite, results=results, reports=reports if report else None, isolation=isolation, again=again, as_json=as_json
+    )
+    raise typer.Exit(code)
+
+
+@app.command("report")
+def report_command(
+    suite: SuiteName,
+    results: Results = Path("results"),
+    reports: Annotated[Path, typer.Option(help="reports folder")] = Path("reports"),
+    installation: Annotated[str | None, typer.Option(help="whose records; this checkout's or the newest if not given")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the report of a suite from its records; the same records give the same bytes."""
+    from harness.cli.reporting import write_report
+
+    written = write_report(suite, results, reports, installation)
+    if as_json:
+        typer.echo(json.dumps({"files": [str(path) for path in written]}))
+    else:
+        typer.echo(f"report: {written[0]}")
+
+
+@app.command("rows")
+def rows_command(
+    suite: Annotated[str | None, typer.Argument(metavar="[SUITE]", help="one suite; all of them if not given")] = None,
+    results: Results = Path("results"),
+    csv: Annotated[str | None, typer.Option(help="write CSV to this file, - for standard output")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="write Parquet to this file")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give the tidy rows of all records: one observed number with its coordinates each."""
+    from harness.cli.tables import show_rows
+
+    show_rows(results, suite, csv, parquet, as_json=as_json)
+
+
+@app.command("list")
+def list_command(as_json: AsJson = False) -> None:
+    """Show every technique and task with its parameters, defaults and source."""
+    from harness.cli.listing import describe_all, show_listing
+
+    found = describe_all()
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        show_listing(found)
+
+
+@app.command("doctor")
+def doctor_command(as_json: AsJson = False) -> None:
+    """Say what this machine can run, and how to get the rest."""
+    from harness.cli.doctor import examine, show_doctor
+
+    found = examine()
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        show_doctor(found)
+
+
+@app.command("prepare")
+def prepare_command(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="where to write the prepared splits (a .zip)")],
+    suite: Annotated[str | None, typer.Option(help="prepare the data of this suite; the embedded default if not given")] = None,
+    data: Annotated[str | None, typer.Option(help="which of the suite's data sets, where it has several")] = None,
+) -> None:
+    """Write prepared splits to one file, so that a machine without the data's package can run too."""
+    from harness.cli.planning import data_specs
+    from harness.data import prepare
+
+    typer.echo(f"wrote {prepare(_only(data_specs(suite), data), out)}")
+
+
+def _only(specs: dict[str, Any], asked: str | None) -> Any:
+    from harness.errors import UsageError, did_you_mean
+
+    if asked is None and len(specs) == 1:
+        return next(iter(specs.values()))
+    if asked is None:
+        raise UsageError(f"the suite has several data sets; name one with --data: {', '.join(specs)}")
+    if asked not in specs:
+        raise UsageError(f"the suite has no data set '{asked}'{did_you_mean(asked, specs)}")
+    return specs[asked]

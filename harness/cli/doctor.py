@@ -1,0 +1,31 @@
+"""``harness doctor``: what this machine can run, and how to get the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness import catalogue
+from harness.run.environment import library_versions, machine_facts
+
+
+def examine() -> dict[str, Any]:
+    """Look at the machine and at every technique's packages, without importing any of them."""
+    techniques = {}
+    for name in catalogue.adapter_names():
+        kind = catalogue.adapter_class(name)
+        missing = catalogue.missing_packages(kind.requires)
+        elsewhere = [f"needs the environment '{kind.environment}'"] if kind.environment != "main" else []
+        techniques[name] = {"runs": not (missing or elsewhere), "missing": [*missing, *elsewhere]}
+    return {"machine": machine_facts(), "libraries": library_versions(), "techniques": techniques}
+
+
+def show_doctor(found: dict[str, Any]) -> None:
+    """Print the findings for people."""
+    print("machine")
+    for key, value in found["machine"].items():
+        print(f"  {key}: {', '.join(map(str, value)) or 'none' if isinstance(value, list | tuple) else value}")
+    print("libraries")
+    print("  " + ", ".join(f"{name} {version}" for name, version in found["libraries"].items()))
+    print("techniques")
+    for name, state in found["techniques"].items():
+        print(f"  {'ok     ' if state['runs'] else 'missing'} {name}" + "".join(f"; {text}" for text in state["missing"]))

@@ -1,0 +1,77 @@
+"""``harness list``: every technique and task with its parameters, defaults and source."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from harness import catalogue
+from harness.contract import Adapter, Modifier, Task
+
+
+def describe_all() -> dict[str, list[dict[str, Any]]]:
+    """Describe everything that a suite may name, without importing anything heavy."""
+    return {
+        "techniques": [_technique(name) for name in catalogue.adapter_names()],
+        "tasks": [_task(name) for name in catalogue.task_names()],
+    }
+
+
+def show_listing(found: dict[str, list[dict[str, Any]]]) -> None:
+    """Print the description for people."""
+    group = None
+    for item in found["techniques"]:
+        if item["group"] != group:
+            group = item["group"]
+            print(f"\n{group}")
+        print(f"  {item['name']}: {item['summary']}")
+        print(f"      {item['source']}")
+        _show_parameters(item["parameters"])
+    print("\ntasks")
+    for item in found["tasks"]:
+        print(f"  {item['name']}: {item['summary']}")
+        print(f"      measures {', '.join(item['metrics'])}")
+        _show_parameters(item["parameters"])
+
+
+def _technique(name: str) -> dict[str, Any]:
+    kind: type[Adapter] = catalogue.adapter_class(name)
+    return {
+        "name": name,
+        "group": catalogue.group_of(name),
+        "summary": kind.summary,
+        "source": kind.source,
+        "operations": list(kind.operations()),
+        "modifier": issubclass(kind, Modifier),
+        "requires": list(kind.requires),
+        "missing": catalogue.missing_packages(kind.requires),
+        "precisions": list(kind.precisions),
+        "devices": list(kind.devices),
+        "parameters": _parameters(kind.Params),
+    }
+
+
+def _task(name: str) -> dict[str, Any]:
+    kind: type[Task] = catalogue.task_class(name)
+    return {
+        "name": name,
+        "summary": kind.summary,
+        "metrics": list(kind.metrics),
+        "requires": list(kind.requires),
+        "missing": catalogue.missing_packages(kind.requires),
+        "parameters": _parameters(kind.Params),
+    }
+
+
+def _parameters(params: type) -> list[dict[str, Any]]:
+    return [
+        {"name": item.name, "default": item.default, "help": item.metadata.get("help", "")}
+        | {key: item.metadata[key] for key in ("low", "high", "choices") if item.metadata.get(key) is not None}
+        for item in dataclasses.fields(params)
+    ]
+
+
+def _show_parameters(parameters: list[dict[str, Any]]) -> None:
+    for item in parameters:
+        choices = f" ({', '.join(map(str, item['choices']))})" if "choices" in item else ""
+        print(f"      {item['name']}={item['default']}  {item['help']}{choices}")

@@ -1,0 +1,68 @@
+"""From a suite's name to its plan against what the results folder holds already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError, did_you_mean
+from harness.plan.plan import Plan, plan
+from harness.plan.steps import Step
+from harness.plan.suite import Suite, load
+from harness.results.store import Store
+from harness.run.environment import hard_id, plan_time_facts
+
+SUITES = Path("suites")
+
+
+def suite_file(name: str) -> Path:
+    """Return the file of a suite given by path or by the name of a file in ``suites/``."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml") or path.name != name:
+        raise UsageError(f"suite file {name} does not exist")
+    known = [file.stem for file in sorted(SUITES.glob("*.yaml"))]
+    if name not in known:
+        raise UsageError(f"unknown suite '{name}'{did_you_mean(name, known)} (looked for {SUITES / name}.yaml)")
+    return SUITES / f"{name}.yaml"
+
+
+def planned(name: str, results: Path, isolation: str, *, again: bool = False) -> Plan:
+    """Plan a suite here; steps that this installation has measured already are done, unless ``again``."""
+    suite = load(suite_file(name))
+    return plan_of(suite, Store(results), isolation, again=again)
+
+
+def plan_of(suite: Suite, store: Store, isolation: str, *, again: bool = False) -> Plan:
+    """Plan a suite against a store."""
+    if again:
+        return plan(suite)
+    return plan(suite, done=_done(store, suite.name, isolation), kept=_kept(store))
+
+
+def data_specs(name: str | None) -> dict[str, Any]:
+    """Return the data specifications of a suite by name; the embedded default's where no suite is given."""
+    if name is None:
+        return {"source": {"kind": "source"}}
+    steps = plan(load(suite_file(name))).steps
+    return {step.data.word: dict(step.data.spec) for step in steps if step.reads_data}
+
+
+def _done(store: Store, suite: str, isolation: str) -> Callable[[Step], bool]:
+    ids: dict[Any, str] = {}
+
+    def done(step: Step) -> bool:
+        if step.hardware not in ids:
+            ids[step.hardware] = hard_id(plan_time_facts(vars(step.hardware), isolation))
+        return store.find_done(step.id, ids[step.hardware], suite) is not None
+
+    return done
+
+
+def _kept(store: Store) -> Callable[[Step], bool]:
+    def kept(step: Step) -> bool:
+        return store.has_artefact(step.id) if step.operation == "eval" else store.has_checkpoint(step.id)
+
+    return kept

@@ -1,0 +1,105 @@
+"""``harness run``: plan, prepare the data, run what is left with a progress bar, then table and report."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from harness.cli.planning import plan_of, suite_file
+from harness.cli.progress import listener
+from harness.errors import UsageError
+from harness.plan.job import jobs
+from harness.plan.plan import Plan
+from harness.plan.suite import load
+from harness.results.store import Store
+from harness.run.events import Outcome
+from harness.run.launcher import ISOLATION_MODES, run, run_job
+
+
+def run_suite(
+    name: str, *, results: Path, reports: Path | None, isolation: str, again: bool, as_json: bool
+) -> int:
+    """Run a suite and return the exit code."""
+    if isolation not in ISOLATION_MODES:
+        raise UsageError(f"unknown isolation mode '{isolation}'; known: {', '.join(ISOLATION_MODES)}")
+    suite = load(suite_file(name))
+    store = Store(results)
+    store.check_writable()
+    plan = plan_of(suite, store, isolation, again=again)
+    store.write_plan(suite.name, plan.to_dict())
+    began = time.monotonic()
+    outcome = _sweep(plan, store, isolation, as_json=as_json)
+    seconds = time.monotonic() - began
+    if as_json:
+        _print_json(plan, outcome, seconds)
+    else:
+        _say(plan, outcome, seconds)
+    if reports is not None and outcome.stopped is None:
+        _report(suite.name, results, reports, as_json=as_json)
+    return outcome.exit_code
+
+
+def run_one_job(path: Path, *, as_json: bool) -> int:
+    """Run one job file and say how it ended."""
+    record = run_job(path)
+    if as_json:
+        print(json.dumps(record))
+    else:
+        reason = f": {record['reason']}" if record["reason"] else ""
+        print(f"{record['record']} {record['status']} after {record['wall_seconds'] or 0:.1f} s{reason}")
+    return 0 if record["status"] == "done" else 1
+
+
+def _sweep(plan: Plan, store: Store, isolation: str, *, as_json: bool) -> Outcome:
+    counts = plan.counts()
+    if not counts["runnable"]:
+        if not as_json:
+            print(f"{plan.suite.name}: nothing to run: {counts['done']} steps done already, {counts['skipped']} skipped")
+        return run(jobs(plan), store, isolation=isolation, canary=False, command=_command())
+    _prepare_data(plan, store)
+    with listener(plan, quiet=as_json) as on_event:
+        return run(jobs(plan), store, isolation=isolation, command=_command(), on_event=on_event)
+
+
+def _prepare_data(plan: Plan, store: Store) -> None:
+    """Build what is built once, before anything is measured, so that no step's data span pays for it."""
+    from harness.data import open_dataset
+
+    specs = {step.data.identity: step.data.spec for step in plan.steps if step.reads_data and step.state == "runnable"}
+    for spec in specs.values():
+        open_dataset(spec, cache=store.cache)
+
+
+def _command() -> list[str]:
+    return ["harness", *sys.argv[1:]]
+
+
+def _say(plan: Plan, outcome: Outcome, seconds: float) -> None:
+    words = ", ".join(f"{count} {status}" for status, count in sorted(outcome.statuses.items()))
+    if words:
+        print(f"{plan.suite.name}: {words} in {seconds:.0f} s; {outcome.already} were done already")
+    if outcome.stopped:
+        print(f"stopped by {outcome.stopped}; the same command continues where this one stopped")
+
+
+def _print_json(plan: Plan, outcome: Outcome, seconds: float) -> None:
+    found = {
+        "suite": plan.suite.name,
+        "statuses": dict(sorted(outcome.statuses.items())),
+        "already_done": outcome.already,
+        "stopped": outcome.stopped,
+        "seconds": round(seconds, 3),
+        "exit_code": outcome.exit_code,
+    }
+    print(json.dumps(found))
+
+
+def _report(name: str, results: Path, reports: Path, *, as_json: bool) -> None:
+    from harness.cli.reporting import show_result_table, write_report
+
+    written = write_report(name, results, reports, None)
+    if not as_json:
+        show_result_table(name, results)
+        print(f"report: {written[0]}")

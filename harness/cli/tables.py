@@ -1,0 +1,54 @@
+"""Plans and rows for people and pipes."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from harness.errors import UsageError
+from harness.plan.plan import Plan
+
+
+def show_plan(plan: Plan) -> None:
+    """Print the steps of a plan in the order in which they would run, with the reasons of what is skipped."""
+    print(f"{plan.suite.name}: {plan.suite.question}" if plan.suite.question else plan.suite.name)
+    for step in plan.steps:
+        what = step.coordinates["task"] or step.operation
+        seed = "" if step.seed is None else f" seed={step.seed}"
+        text = f"{step.method_text} @ {step.model_word} {step.data.word} {step.precision}{seed}"
+        reason = f"  ({step.reason})" if step.reason else ""
+        print(f"  {step.state:<9} {what:<32} {text}{reason}")
+    counts = plan.counts()
+    shared = Counter(len(step.cells) > 1 for step in plan.steps)[True]
+    print(
+        f"{counts['cells']} cells, {counts['steps']} steps ({shared} shared by several cells): "
+        f"{counts['runnable']} to run, {counts['done']} done already, {counts['skipped']} skipped"
+    )
+
+
+def show_rows(results: Path, suite: str | None, csv: str | None, parquet: Path | None, *, as_json: bool) -> None:
+    """Print or write the rows of one suite or of all."""
+    from harness.results.rows import load, to_csv, to_parquet
+
+    if not results.is_dir():
+        raise UsageError(f"results folder {results} does not exist; run a suite first")
+    frame = load(results, suite)
+    if frame.empty:
+        raise UsageError(f"no records in {results}{f' for suite {suite!r}' if suite else ''}; run a suite first")
+    if parquet is not None:
+        to_parquet(frame, parquet)
+    if csv is not None:
+        to_csv(frame, sys.stdout if csv == "-" else Path(csv))
+    if as_json:
+        print(frame.to_json(orient="records", date_format="iso"))
+    elif csv is None:
+        _show_summary(frame)
+
+
+def _show_summary(frame: Any) -> None:
+    print(f"{len(frame)} rows of {frame['record'].nunique()} records; write them with --csv FILE or --parquet FILE")
+    for suite, rows in frame.groupby("suite", observed=True):
+        states = rows[rows["metric"] == "status"]["status"].value_counts()
+        print(f"  {suite}: " + ", ".join(f"{count} {status}" for status, count in states.items() if count))
