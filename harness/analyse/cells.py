@@ -66,7 +66,8 @@ def _planned(cells: list[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     lines = []
     for cell in cells:
         axes = tuple(cell.get(name) for name in AXES)
-        lines += [(cell.get("cell"), *axes, step) for step in dict.fromkeys(cell.get("steps") or [None])]
+        name = cell.get("id") or cell.get("cell")
+        lines += [(name, *axes, step) for step in dict.fromkeys(cell.get("steps") or [None])]
     return lines
 
 
@@ -79,7 +80,7 @@ def _found(frame: pandas.DataFrame) -> list[tuple[Any, ...]]:
     for cell in cells.itertuples(index=False):
         chain = prefixes(str(cell.method))
         for step in steps.itertuples(index=False):
-            own = step.operation == "eval" and step.cell == cell.cell
+            own = step.operation == "eval" and str(step.cell) == str(cell.cell)
             before = step.operation in ("train", "compress") and step.method in chain and _fits(step, cell)
             if own or before:
                 lines.append((cell.cell, *(getattr(cell, name) for name in AXES), step.step))

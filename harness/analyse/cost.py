@@ -14,16 +14,17 @@ def making_cost(rows: pandas.DataFrame, member: pandas.DataFrame) -> pandas.Data
 
     Columns ``cell``, the axes, ``seconds`` (sum), ``peak_memory_bytes`` (largest), ``steps`` (how many were measured).
     A cell that nothing was trained or compressed for costs nothing and is absent; a step without a number makes the
-    sum missing rather than smaller.
+    sum missing rather than smaller. What made the model itself (a recipe) is not the method's cost.
     """
     kept = rows[rows["operation"].isin(MAKES) & rows["sample"].isna() & (rows["phase"] == "")]
     wide = kept.astype({"metric": str, "step": str}).pivot_table(
         index="step", columns="metric", values="value", aggfunc="first"
     )
     wide = wide.reindex(columns=["wall_seconds", "peak_memory_bytes"])
-    making = rows.loc[(rows["metric"] == "status") & rows["operation"].isin(MAKES), ["step"]].astype(str)
-    every = member.merge(making.drop_duplicates(), on="step").merge(wide, left_on="step", right_index=True, how="left")
-    grouped = every.groupby(["cell", *AXES], dropna=False)
+    making = rows.loc[(rows["metric"] == "status") & rows["operation"].isin(MAKES), ["step", "model"]].astype(str)
+    making = making.drop_duplicates().rename(columns={"model": "made_of"})
+    every = member.merge(making, on="step").merge(wide, left_on="step", right_index=True, how="left")
+    grouped = every[every["made_of"] == every["model"]].groupby(["cell", *AXES], dropna=False)
     cost = grouped.agg(
         seconds=("wall_seconds", lambda values: values.sum(skipna=False)),
         peak_memory_bytes=("peak_memory_bytes", "max"),

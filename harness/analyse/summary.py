@@ -46,7 +46,7 @@ def summarize(
     values = scalars(rows, member)
     if values.empty:
         return pandas.DataFrame(columns=list(COLUMNS))
-    baseline = baseline or ((plan or {}).get("suite") or {}).get("baseline")
+    baseline = baseline or (plan or {}).get("baseline")
     scores = ItemScores(items)
     samples = _samples(rows)
     lines = [_line(key, group, scores, samples) for key, group in values.groupby(list(KEYS), dropna=False, sort=True)]

@@ -1,19 +1,18 @@
 """What one record says, as single numbers: the step between a record and its rows.
 
-Standard library alone. Metric names are checked here, so an undeclared one never becomes a row.
+Metric names are checked here, so an undeclared one never becomes a row.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from harness.metrics import metric
+from harness.plan.cells import cell_id
 
 WARM_UP = "warmup"
-_CELL = ("method", "model", "data", "precision", "hardware", "seed")
 _CUDA = {
     "allocated_bytes": "cuda_peak_allocated_bytes",
     "reserved_bytes": "cuda_peak_reserved_bytes",
@@ -54,9 +53,10 @@ def observations(record: Mapping[str, Any]) -> Iterator[Observation]:
 def coordinates(record: Mapping[str, Any]) -> dict[str, Any]:
     """Everything of a row that is the same for all rows of a record; a missing coordinate stays None."""
     found, commit = record["coordinates"], record["commit"]
+    cell = [found.get(name) for name in ("method", "model", "data", "precision", "hardware", "seed")]
     return {
         "suite": record["suite"],
-        "cell": cell_id(found),
+        "cell": cell_id(*cell),
         **{name: found.get(name) for name in ("method", "stage", "technique", "task", "model", "data")},
         **{name: found.get(name) for name in ("precision", "hardware", "seed")},
         "params": json.dumps(found.get("params") or {}, sort_keys=True, separators=(",", ":")),
@@ -72,12 +72,6 @@ def coordinates(record: Mapping[str, Any]) -> dict[str, Any]:
         "record": record["record"],
         "started": record["started"],
     }
-
-
-def cell_id(found: Mapping[str, Any]) -> str:
-    """Short hash of what makes a cell: method, model, data, precision, hardware and seed."""
-    text = json.dumps([found.get(name) for name in _CELL], separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _observation(name: str, value: float | None, *, phase: str = "", sample: int | None = None) -> Observation:

@@ -1,0 +1,93 @@
+"""``build``: rows in, pages and figures out. The same rows give the same bytes.
+
+The last arrow of the flow: nothing is measured and nothing is decided here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas
+
+from harness.errors import StoreError
+from harness.report.compression import compression
+from harness.report.content import Content
+from harness.report.document import Block, Bullets, Document, Paragraph, Section
+from harness.report.figures import svg
+from harness.report.headline import headline
+from harness.report.ledger import ledger
+from harness.report.pages import html, markdown
+from harness.report.provenance import definitions, machine, validity
+from harness.report.results import results
+from harness.report.speed import speed
+from harness.report.tradeoffs import tradeoffs
+from harness.report.training import training
+from harness.results.facts import Facts
+
+
+def build(
+    frame: pandas.DataFrame,
+    items: pandas.DataFrame,
+    plan: Mapping[str, Any],
+    out: Path,
+    *,
+    facts: Facts | None = None,
+    installation: str | None = None,
+) -> list[Path]:
+    """Write ``index.html``, ``README.md`` and ``figures/*.svg`` below ``out``; return what was written.
+
+    The rows of one installation are reported: the one asked for where it has rows, else the one measured last.
+    """
+    document = compose(Content(frame, items, plan, facts or Facts(), installation))
+    pages = {"README.md": markdown(document), "index.html": html(document)}
+    drawn = {figure.file: svg(figure.specification) for figure in document.figures()}
+    return [_write(out / name, text) for name, text in {**pages, **drawn}.items()]
+
+
+def build_suite(
+    results_folder: Path | str, suite: str, reports: Path | str = Path("reports"), installation: str | None = None
+) -> list[Path]:
+    """Build ``reports/<suite>/`` from a results folder; ``UsageError`` where it has no such suite."""
+    from harness.results.facts import facts_of
+    from harness.results.items import items_of
+    from harness.results.rows import load
+    from harness.results.store import Store
+
+    store = Store(results_folder)
+    frame = load(results_folder, suite)
+    records = store.records(suite).records
+    content = Content(frame, items_of(records), {}, facts_of(records), installation)
+    plans = store.plans(suite)
+    plan = plans.get(str(content.installation)) or next(iter(plans.values()), {})
+    return build(
+        frame, content.items, {"suite": suite, **plan}, Path(reports) / suite, facts=content.facts,
+        installation=installation,
+    )  # fmt: skip
+
+
+def compose(content: Content) -> Document:
+    """Put the report together, section by section, in reading order."""
+    plan = content.plan
+    opening: list[Block] = []
+    if plan.get("question"):
+        opening.append(Paragraph(str(plan["question"]), "lead"))
+    opening.append(Bullets(headline(content), "headline"))
+    optional = (compression(content), training(content), speed(content), tradeoffs(content), ledger(content))
+    sections = [results(content), *(section for section in optional if section is not None)]
+    sections += [validity(content), machine(content), definitions(content)]
+    if plan.get("notes"):
+        notes = plan["notes"]
+        lines = [str(line) for line in notes] if isinstance(notes, list) else str(notes).strip().split("\n\n")
+        sections.append(Section("Notes on data and models", [Paragraph(line) for line in lines]))
+    return Document(f"{plan.get('suite') or 'Report'}", opening, sections)
+
+
+def _write(path: Path, text: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror}; choose another folder for the report") from None
+    return path

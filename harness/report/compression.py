@@ -1,0 +1,72 @@
+"""Compression: how far each method moved the model's predictions, paired, and what it really saves on disk."""
+
+from __future__ import annotations
+
+from harness.analyse.cells import CHAIN
+from harness.analyse.size import shrinkage
+from harness.report.cells import (
+    difference_value,
+    method_columns,
+    method_values,
+    metric_column,
+    metric_value,
+    row_kind,
+)
+from harness.report.content import Content
+from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
+from harness.report.numbers import pretty
+from harness.report.outcomes import Key, Outcome
+from harness.report.results import set_title
+
+KL = ("kl_divergence", "kl_divergence_median", "kl_divergence_p99", "kl_divergence_max", "top1_agreement")
+EXPLANATION = (
+    "Ordered by mean KL divergence from the uncompressed model. Near-lossless compression is told apart by it and by "
+    "the paired difference in loss; perplexity hardly moves. Bytes are compared with 2 bytes per parameter."
+)
+
+
+def compression(content: Content) -> Section | None:
+    """The section, or None where nothing was compared with a reference."""
+    tables = [
+        table
+        for which in content.sets
+        for task in content.tasks_with("kl_divergence")
+        if (table := _table(content, which, task)) is not None
+    ]
+    if not tables:
+        return None
+    blocks: list[Block] = [Paragraph(EXPLANATION, "note"), *tables]
+    return Section("Compression and distance from the base", blocks)
+
+
+def by_divergence(content: Content, which: Key, task: str) -> list[Outcome]:
+    """Groups of a set that have a KL divergence on a task, the smallest first."""
+    found = [(content.score(outcome.key, task, KL[0]), outcome) for outcome in content.groups(which)]
+    having = [(line["value"], outcome) for line, outcome in found if line is not None]
+    return [outcome for _, outcome in sorted(having, key=lambda pair: pair[0])]
+
+
+def _table(content: Content, which: Key, task: str) -> Table | None:
+    outcomes = by_divergence(content, which, task)
+    if not outcomes:
+        return None
+    columns = [
+        *method_columns(), *(metric_column(name) for name in KL), Column("Loss", "less the base, paired"),
+        Column("Perplexity"), Column("Weights on disk"), Column("Against 16 bit", "2 B per parameter"),
+    ]  # fmt: skip
+    rows = [Row([*method_values(one), *_values(content, which, one, task)], row_kind(content, one)) for one in outcomes]
+    return Table(columns, rows, f"{task} · {set_title(which)}")
+
+
+def _values(content: Content, which: Key, outcome: Outcome, task: str) -> list[Value]:
+    key = outcome.key
+    weights = content.made(key, "weight_bytes")
+    last = str(key[0]).rsplit(CHAIN, 1)[-1]
+    size = shrinkage(weights["value"] if weights else None, content.base_parameters(which), last)
+    return [
+        *(metric_value(content.score(key, task, name), digits=3, marks=name == KL[0]) for name in KL),
+        difference_value(content.score(key, task, "loss")),
+        metric_value(content.score(key, task, "perplexity"), marks=False),
+        Value(pretty(weights["value"], "B")) if weights else Value(),
+        Value(size.in_words(), kind="word") if size else Value(),
+    ]

@@ -1,0 +1,176 @@
+"""What every part of a report is made from: rows, summary, plan and facts, looked up in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import pandas
+
+from harness.analyse.cells import CHAIN, GROUP, deciding, installation_of, members
+from harness.analyse.cost import making_cost
+from harness.analyse.summary import Line, summarize
+from harness.report.outcomes import Key, Outcome, outcomes
+from harness.results.facts import Facts
+
+SET = ("model", "data", "hardware")
+
+
+@dataclass
+class Content:
+    """One suite's rows of one installation, with what was planned. Everything derived is computed once."""
+
+    frame: pandas.DataFrame
+    items: pandas.DataFrame
+    plan: Mapping[str, Any]
+    facts: Facts
+    wanted: str | None = None
+
+    @cached_property
+    def installation(self) -> str | None:
+        """The installation that the report is about."""
+        return installation_of(self.frame, self.wanted)
+
+    @cached_property
+    def rows(self) -> pandas.DataFrame:
+        """Rows of the records that decide each step."""
+        return deciding(self.frame, self.installation)
+
+    @cached_property
+    def done(self) -> pandas.DataFrame:
+        """Those of them that are done."""
+        return self.rows[self.rows["status"] == "done"]
+
+    @cached_property
+    def member(self) -> pandas.DataFrame:
+        """Which steps belong to which cell."""
+        return members(self.rows, self.plan)
+
+    @cached_property
+    def summary(self) -> list[Line]:
+        """The summary's lines."""
+        table = summarize(self.frame, self.items, self.plan, baseline=self.baseline, installation=self.installation)
+        return [{str(name): _plain(value) for name, value in line.items()} for line in table.to_dict("records")]
+
+    @cached_property
+    def outcomes(self) -> list[Outcome]:
+        """Every planned group, the baseline first, else in the plan's order."""
+        found = outcomes(self.rows, self.member, self.plan, self.facts)
+        return sorted(found, key=lambda outcome: not self.is_baseline(outcome.key))
+
+    @cached_property
+    def baseline(self) -> str | None:
+        """The method that the others are compared with: the plan's, else ``base`` where there is one."""
+        named = self.plan.get("baseline")
+        if named:
+            return str(named)
+        return "base" if (self.frame["method"] == "base").any() else None
+
+    @cached_property
+    def sets(self) -> list[Key]:
+        """(model, data, hardware) of the groups, those with the baseline first."""
+        found: dict[Key, bool] = {}
+        for outcome in self.outcomes:
+            key = self.set_of(outcome.key)
+            found[key] = found.get(key, False) or self.is_baseline(outcome.key)
+        return sorted(found, key=lambda key: not found[key])
+
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Tasks in the order in which they were measured."""
+        seen = self.done.loc[(self.done["metric"] == "status") & (self.done["operation"] == "eval"), ["step", "task"]]
+        order = {step: number for number, step in enumerate(self.member["step"])}
+        lines = sorted((order.get(step, len(order)), str(task)) for step, task in seen.itertuples(index=False))
+        return list(dict.fromkeys(task for _, task in lines if task != "nan"))
+
+    @cached_property
+    def costs(self) -> dict[Key, pandas.DataFrame]:
+        """What making each group's cells cost, a line per seed."""
+        table = making_cost(self.rows, self.member)
+        names = list(GROUP)
+        keyed = table.astype(dict.fromkeys(names, object)).groupby(names, dropna=False, sort=False)
+        return {tuple(_plain(part) for part in key): group for key, group in keyed}
+
+    def score(self, key: Key, task: str, metric: str) -> Line | None:
+        """The line of one task's metric of a group, or None."""
+        found = (line for line in self._of.get(key, ()) if line["operation"] == "eval" and line["task"] == task)
+        return next((line for line in found if line["metric"] == metric), None)
+
+    def made(self, key: Key, metric: str) -> Line | None:
+        """The line of a metric of the group's last stage (compression over training), else of any of its tasks."""
+        last = str(key[0]).rsplit(CHAIN, 1)[-1]
+        for operation in ("compress", "train"):
+            for line in self._of.get(key, ()):
+                if line["operation"] == operation and line["stage"] == last and line["metric"] == metric:
+                    return line
+        return next((line for line in self._of.get(key, ()) if line["metric"] == metric), None)
+
+    def trained(self, key: Key) -> dict[str, dict[str, Line]]:
+        """Lines of every stage of the group that took optimiser steps, by stage and metric."""
+        found: dict[str, dict[str, Line]] = {}
+        for line in self._of.get(key, ()):
+            if line["operation"] == "train":
+                found.setdefault(line["stage"], {})[line["metric"]] = line
+        return {stage: lines for stage, lines in found.items() if "optimizer_steps" in lines}
+
+    def samples(self, metric: str, steps: Iterable[str]) -> list[float]:
+        """Raw samples of a metric, of several steps together."""
+        return [value for step in steps for value in self._samples.get((step, metric), ())]
+
+    def tasks_with(self, metric: str) -> list[str]:
+        """Tasks that give ``metric``, in their order."""
+        having = {line["task"] for line in self.summary if line["operation"] == "eval" and line["metric"] == metric}
+        return [task for task in self.tasks if task in having]
+
+    def groups(self, which: Key) -> list[Outcome]:
+        """The groups of one (model, data, hardware)."""
+        return [outcome for outcome in self.outcomes if self.set_of(outcome.key) == which]
+
+    def is_baseline(self, key: Key) -> bool:
+        """Whether a group is the baseline (at any precision)."""
+        return bool(key[0] == self.baseline)
+
+    def base_parameters(self, which: Key) -> float | None:
+        """Parameters of the uncompressed model of a set: the baseline's, else the fewest that any stage reports."""
+        keys = [outcome.key for outcome in self.groups(which)]
+        told = [self.made(key, "parameters") for key in keys if self.is_baseline(key)]
+        told += [self.made(key, "parameters") for key in keys]
+        values = [line["value"] for line in told if line is not None]
+        return values[0] if told and told[0] is not None else min(values, default=None)
+
+    @cached_property
+    def _of(self) -> dict[Key, list[Line]]:
+        found: dict[Key, list[Line]] = {}
+        for line in self.summary:
+            found.setdefault(self.key_of(line), []).append(line)
+        return found
+
+    @cached_property
+    def _samples(self) -> dict[tuple[str, str], list[float]]:
+        kept = self.done[self.done["sample"].notna() & (self.done["operation"] == "eval")]
+        kept = kept[["step", "metric", "value"]].dropna().astype({"step": str, "metric": str})
+        return {(str(key[0]), str(key[1])): group.tolist() for key, group in kept.groupby(["step", "metric"])["value"]}
+
+    @staticmethod
+    def key_of(line: Mapping[str, Any]) -> Key:
+        """The group that a line belongs to."""
+        return tuple(_plain(line[name]) for name in GROUP)
+
+    @staticmethod
+    def set_of(key: Key) -> Key:
+        """(model, data, hardware) of a group."""
+        return (key[1], key[2], key[4])
+
+
+def one_line(texts: Iterable[Any]) -> str:
+    """Coordinates in one line, missing ones left out."""
+    return " · ".join(str(text) for text in texts if text not in (None, ""))
+
+
+def _plain(value: Any) -> Any:
+    """None for every kind of missing value."""
+    if value is None or isinstance(value, str | tuple | bool):
+        return value
+    return None if pandas.isna(value) else value

@@ -1,0 +1,113 @@
+"""What a report consists of, free of any markup: sections of paragraphs, tables and figures.
+
+Everything in ``harness.report`` makes these; the templates alone know HTML and Markdown. Text is hostile until a
+template escapes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One table cell: text, a smaller note (an interval), a mark; ``span`` columns wide."""
+
+    text: str = MISSING
+    note: str = ""
+    mark: str = ""
+    kind: str = "number"
+    span: int = 1
+
+
+@dataclass(frozen=True)
+class Column:
+    """A table's column: its head and, below it, a smaller word (a unit, a task)."""
+
+    title: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One table row; ``kind`` (``baseline``, ``failed``, ``skipped``, ``group`` ...) decides how it looks."""
+
+    values: Sequence[Value]
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; ``caption`` says what its columns have in common."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    caption: str = ""
+    type: str = "table"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture as one Vega-Lite specification: interactive in the page, an SVG file beside the Markdown."""
+
+    name: str
+    caption: str
+    specification: Mapping[str, Any]
+    type: str = "figure"
+
+    @property
+    def file(self) -> str:
+        """The SVG file's path from the report's folder."""
+        return f"figures/{self.name}.svg"
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Text; ``kind`` is ``text``, ``lead`` (the question), ``headline``, ``note`` or ``code``."""
+
+    text: str
+    kind: str = "text"
+    type: str = "paragraph"
+
+
+@dataclass(frozen=True)
+class Bullets:
+    """A list of sentences; ``kind`` as for a paragraph."""
+
+    items: Sequence[str]
+    kind: str = "text"
+    type: str = "bullets"
+
+
+Block = Table | Figure | Paragraph | Bullets
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with its blocks; ``folded`` ones open on demand in the page."""
+
+    title: str
+    blocks: Sequence[Block]
+    folded: bool = False
+
+    @property
+    def anchor(self) -> str:
+        """The name that links jump to."""
+        return "-".join(self.title.lower().split())
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    opening: Sequence[Block]
+    sections: Sequence[Section] = field(default_factory=tuple)
+
+    def figures(self) -> list[Figure]:
+        """Every figure in reading order."""
+        return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]

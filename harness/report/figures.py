@@ -1,0 +1,191 @@
+"""The figures: one Altair specification each, interactive in the page and drawn once as SVG for the Markdown.
+
+Every generated name is given here, so that the same rows give the same bytes.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import altair
+import pandas
+
+from harness.metrics import metric as declared
+from harness.report.document import Figure
+
+WIDTH, HEIGHT = 360, 230
+COLORS = [
+    "#4c78a8", "#e45756", "#54a24b", "#b279a2", "#f58518", "#72b7b2", "#9d755d", "#d6a800", "#ff9da6", "#7f7f7f",
+    "#1b9e77", "#a6761d",
+]  # fmt: skip
+FONT = "system-ui, 'DejaVu Sans', sans-serif"
+MOST_LINES = 400
+Spec = dict[str, Any]
+
+
+def curves(points: pandas.DataFrame, number: int) -> Figure | None:
+    """Learning curves of one model: validation quality over tokens and over seconds; None without points."""
+    name = next((one for one in ("validation_bits_per_byte", "validation_loss") if points[one].notna().any()), None)
+    if name is None:
+        return None
+    data = points.dropna(subset=[name, "train_tokens"]).copy()
+    data["run"] = data["method"].astype(str) + " · seed " + data["seed"].astype("string").fillna("-")
+    data = data[data["step"].isin(sorted(data["step"].unique())[:MOST_LINES])]
+    label = declared(name).label
+    pick = _pick("method", f"pick_curves_{number}")
+    chart = _beside(
+        _curve(data, "train_tokens", "Tokens trained on", name, label, pick, f"over_tokens_{number}"),
+        _curve(data, "train_seconds", "Seconds of optimiser steps", name, label, pick, f"over_seconds_{number}"),
+    )
+    model = str(points["model"].iloc[0])
+    return Figure(
+        f"curves-{number + 1}",
+        f"{label} while training, model {model}: over tokens and over seconds. One line per run and seed.",
+        specification(chart),
+    )
+
+
+def frontier(
+    points: pandas.DataFrame, name: str, caption: str, *, x_title: str, log: bool = False, scale: float = 1.0
+) -> Figure:
+    """Quality against a cost, a panel per task; ``points`` has ``task method precision x y label pareto``."""
+    data = points.assign(x=points["x"] / scale)
+    pick = _pick("method", f"pick_{name}".replace("-", "_"))
+    panels = [
+        _frontier_panel(group, f"{name}_{number}".replace("-", "_"), str(task), x_title, pick, log)
+        for number, (task, group) in enumerate(data.groupby("task", sort=False))
+    ]
+    return Figure(name, caption, specification(_beside(*panels)))
+
+
+def spans(data: pandas.DataFrame, name: str, caption: str, order: list[str]) -> Figure:
+    """Stacked self times of spans, a panel per kind of step; ``data`` has ``kind label span seconds``."""
+    chart = altair.Chart(data, name=name).mark_bar(height={"band": 0.8}).encode(
+        x=altair.X("seconds:Q", title="seconds", stack="zero"),
+        color=_color("span", sorted(data["span"].unique()), "Span"),
+        tooltip=["label:N", "kind:N", "span:N", altair.Tooltip("seconds:Q", format=".3f")],
+    )  # fmt: skip
+    return Figure(name, caption, specification(_panels(chart, data, order, name)))
+
+
+def peaks(data: pandas.DataFrame, name: str, caption: str, order: list[str]) -> Figure:
+    """Peak memory within each span, a panel per kind of step; ``data`` has ``kind label span mebibytes``."""
+    chart = altair.Chart(data, name=name).mark_point(filled=True, size=60, opacity=0.85).encode(
+        x=altair.X("mebibytes:Q", title="MiB resident, peak", scale=altair.Scale(zero=False)),
+        color=_color("span", sorted(data["span"].unique()), "Span"),
+        tooltip=["label:N", "kind:N", "span:N", altair.Tooltip("mebibytes:Q", format=",.0f")],
+    )  # fmt: skip
+    return Figure(name, caption, specification(_panels(chart, data, order, name)))
+
+
+def specification(chart: Any) -> Spec:
+    """The chart as a Vega-Lite specification in plain, rounded values, with the report's look."""
+    whole = chart.configure(font=FONT).configure_view(stroke="#8884").configure_axis(
+        grid=True, gridOpacity=0.35, labelLimit=260, titleFontWeight="normal", labelFontSize=11, titleFontSize=12
+    ).configure_legend(labelLimit=260, titleFontWeight="normal", labelFontSize=11).configure_title(
+        fontWeight="normal", fontSize=13, anchor="start"
+    )  # fmt: skip
+    spec: Spec = _rounded(whole.to_dict())
+    return spec
+
+
+def svg(spec: Mapping[str, Any]) -> str:
+    """The specification drawn as SVG on white, without any access to the network."""
+    import vl_convert
+
+    drawn = vl_convert.vegalite_to_svg({**spec, "background": "white"}, vl_version=_version(), allowed_base_urls=[])
+    return f"{drawn}\n"
+
+
+def javascript() -> str:
+    """Vega, Vega-Lite and the embedding script in one text, safe inside a ``script`` element."""
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle(vl_version=_version())  # type: ignore[call-arg]
+    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _version() -> str:
+    return ".".join(str(altair.SCHEMA_VERSION).split(".")[:2])
+
+
+def _curve(data: pandas.DataFrame, x: str, x_title: str, y: str, y_title: str, pick: Any, name: str) -> Any:
+    columns = ["run", "step", "method", "precision", "seed", x, y]
+    kept = data.dropna(subset=[x])[columns].sort_values(["method", "precision", "step", x])
+    precisions = sorted(kept["precision"].astype(str).unique(), key=lambda text: (text != "fp32", text))
+    return altair.Chart(kept, name=name, width=WIDTH, height=HEIGHT).mark_line(point={"size": 18}).encode(
+        x=altair.X(f"{x}:Q", title=x_title),
+        y=altair.Y(f"{y}:Q", title=y_title, scale=altair.Scale(zero=False)),
+        color=_color("method", sorted(kept["method"].unique()), "Method"),
+        strokeDash=altair.StrokeDash("precision:N", sort=precisions, title="Precision"),
+        detail="step:N",
+        opacity=_picked(pick, 0.9),
+        tooltip=["run:N", "precision:N", altair.Tooltip(f"{x}:Q"), altair.Tooltip(f"{y}:Q", format=".4f")],
+    ).add_params(pick)  # fmt: skip
+
+
+def _frontier_panel(data: pandas.DataFrame, name: str, title: str, x_title: str, pick: Any, log: bool) -> Any:
+    label = str(data["metric_label"].iloc[0])
+    x = altair.X("x:Q", title=x_title, scale=altair.Scale(zero=False, type="log" if log else "linear", nice=True))
+    y = altair.Y("y:Q", title=label, scale=altair.Scale(zero=False, nice=True))
+    methods, precisions = sorted(data["method"].unique()), sorted(data["precision"].unique())
+    plain = altair.Chart(data.sort_values(["x", "y", "label"]), width=WIDTH, height=HEIGHT + 40, title=title)
+    dots = plain.mark_point(size=90).properties(name=name).encode(
+        x=x, y=y, color=_color("method", methods, "Method"),
+        shape=altair.Shape("precision:N", title="Precision", sort=precisions),
+        fillOpacity=altair.condition("datum.pareto", altair.value(0.9), altair.value(0.12)),
+        fill=_color("method", methods, "Method"),
+        opacity=_picked(pick, 1.0),
+        tooltip=[
+            "label:N", altair.Tooltip("x:Q", title=x_title, format=",.4~g"),
+            altair.Tooltip("y:Q", title=label, format=".5~g"), altair.Tooltip("pareto:N", title="in the Pareto set"),
+        ],
+    ).add_params(pick)  # fmt: skip
+    line = plain.mark_line(interpolate="linear", strokeDash=[4, 3], color="#888", opacity=0.8).encode(x=x, y=y)
+    texts = plain.mark_text(align="left", dx=8, dy=-7, fontSize=10, color="#777").encode(x=x, y=y, text="method:N")
+    edge = line.transform_filter("datum.pareto")
+    return altair.layer(edge, dots, texts.transform_filter("datum.named"))
+
+
+def _beside(*panels: Any) -> Any:
+    """Panels in a row. They share the choice in the legend on purpose, which altair warns of."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Automatically deduplicated selection parameter")
+        return altair.hconcat(*panels)
+
+
+def _panels(chart: Any, data: pandas.DataFrame, order: list[str], name: str) -> Any:
+    """Arrange a chart in a column of panels by ``kind``, each with only the lines that it has."""
+    panels = []
+    for number, (kind, group) in enumerate(data.groupby("kind", sort=False)):
+        here = [label for label in order if label in set(group["label"])]
+        y = altair.Y("label:N", sort=here, title=None)
+        panel = chart.properties(data=group, name=f"{name}_{number}", title=str(kind), width=WIDTH, height={"step": 15})
+        panels.append(panel.encode(y=y))
+    return altair.concat(*panels, columns=2, spacing=24).resolve_scale(color="shared", x="independent", y="independent")
+
+
+def _color(field: str, values: list[str], title: str) -> Any:
+    colors = [COLORS[index % len(COLORS)] for index in range(len(values))]
+    return altair.Color(f"{field}:N", title=title, scale=altair.Scale(domain=values, range=colors))
+
+
+def _pick(field: str, name: str) -> Any:
+    """A click on the legend shows one entry alone. (Zooming would take the page's scrolling away.)"""
+    return altair.selection_point(name=name, fields=[field], bind="legend")
+
+
+def _picked(pick: Any, opacity: float) -> Any:
+    return altair.condition(pick, altair.value(opacity), altair.value(0.08))
+
+
+def _rounded(value: Any) -> Any:
+    """Seven significant digits: enough for a picture, and no noise of the last bit."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,176 @@
+"""The answer in a few sentences, computed from the summary; where nothing can be told apart they say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+
+from harness.analyse.size import shrinkage
+from harness.analyse.summary import Line
+from harness.metrics import metric as declared
+from harness.report.compression import by_divergence
+from harness.report.content import Content, one_line
+from harness.report.numbers import interval, plain, pretty, signed
+from harness.report.outcomes import Key, Outcome
+from harness.report.results import set_title
+
+MOST_NAMED = 3
+QUALITY = ("choice_accuracy", "loss")
+
+
+def headline(content: Content) -> list[str]:
+    """Sentences on how much was measured, quality, distance from the base, size and speed."""
+    sentences = [_state(content)]
+    for which in content.sets:
+        start = f"On {set_title(which)}: " if len(content.sets) > 1 else ""
+        found = [*_qualities(content, which), *_divergence(content, which), *_smallest(content, which)]
+        found += _fastest(content, which)
+        if found:
+            sentences += [f"{start}{found[0]}", *found[1:]] if start else found
+    return sentences
+
+
+def _state(content: Content) -> str:
+    total = len(content.outcomes)
+    counts = {
+        "done": sum(one.status == "done" for one in content.outcomes),
+        "failed": sum(one.failed for one in content.outcomes),
+        "skipped": sum(one.status == "skipped" for one in content.outcomes),
+    }
+    counts["not run yet"] = total - sum(counts.values())
+    parts = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    return f"{total} combinations of method and precision were planned: {parts or 'none'}."
+
+
+def _qualities(content: Content, which: Key) -> list[str]:
+    found = []
+    for task in content.tasks:
+        metric = next((name for name in QUALITY if task in content.tasks_with(name)), None)
+        sentence = _quality(content, which, task, metric) if metric else None
+        if sentence:
+            found.append(sentence)
+    return found
+
+
+def _quality(content: Content, which: Key, task: str, metric: str) -> str | None:
+    """Which method is best on one task, by how much over the baseline, and what is tied with it."""
+    lines = _lines(content, which, lambda key: content.score(key, task, metric))
+    if len(lines) < 2:
+        return None
+    best = next((line for _, line in lines if line["best"]), None)
+    if best is None:
+        return None
+    tied = [outcome for outcome, line in lines if line["tied"] and line is not best]
+    about = f"{declared(metric).label.lower()} on {task}"
+    if any(content.is_baseline(outcome.key) for outcome in tied):
+        return (
+            f"No clear difference from the baseline in {about}: the best value is "
+            f"{pretty(best['value'], best['unit'])} ({_name(best)}), and {content.baseline} is tied with it."
+        )
+    if best["method"] == content.baseline:
+        sentence = f"No method improved on the baseline in {about} ({pretty(best['value'], best['unit'])})"
+    else:
+        sentence = f"Best {about}: {_name(best)} with {pretty(best['value'], best['unit'])}{_change(best, content)}"
+    return f"{sentence}{_tied(tied, best)}."
+
+
+def _divergence(content: Content, which: Key) -> list[str]:
+    """The compressions in order of KL divergence, and whether neighbours can be told apart."""
+    task = next(iter(content.tasks_with("kl_divergence")), None)
+    if task is None:
+        return []
+    ordered = [
+        (outcome, line) for outcome in by_divergence(content, which, task)
+        if _only_compresses(content, outcome) and (line := content.score(outcome.key, task, "kl_divergence"))
+    ]  # fmt: skip
+    by_precision = [(one, line) for one, line in ordered if one.key[3] == ordered[0][0].key[3]]
+    if len(by_precision) < 2:
+        return []
+    values = " < ".join(f"{one.key[0]} {plain(line['value'], 2)}" for one, line in by_precision)
+    apart = all(_apart(first, second) for (_, first), (_, second) in pairwise(by_precision))
+    how = "intervals apart" if apart else "not all of these intervals are apart"
+    moved = _perplexity_moves(content, by_precision[0][0], task)
+    return [f"Distance from the base, KL divergence on {task} at {ordered[0][0].key[3]}: {values} ({how}).{moved}"]
+
+
+def _perplexity_moves(content: Content, outcome: Outcome, task: str) -> str:
+    line, loss = (content.score(outcome.key, task, name) for name in ("perplexity", "loss"))
+    if line is None or loss is None or line["difference"] is None:
+        return ""
+    base = line["value"] - line["difference"]
+    share = abs(line["difference"]) / base
+    if share >= 0.01:
+        return ""
+    paired = interval(loss["difference_low"], loss["difference_high"], digits=2)
+    return (
+        f" {outcome.key[0]} hardly moves perplexity ({100 * line['difference'] / base:+.2g} %); its paired loss "
+        f"difference is {signed(loss['difference'], digits=2)} nats per token {paired}."
+    )
+
+
+def _smallest(content: Content, which: Key) -> list[str]:
+    lines = _lines(content, which, lambda key: content.made(key, "weight_bytes"))
+    parameters = content.base_parameters(which)
+    if not lines or not parameters:
+        return []
+    told: dict[str, str] = {}
+    for outcome, line in sorted(lines, key=lambda pair: pair[1]["value"]):
+        found = shrinkage(line["value"], parameters, str(outcome.key[0]).rsplit(" > ", 1)[-1])
+        if found is not None and found.times >= 1.005:
+            told.setdefault(str(outcome.key[0]), found.in_words())
+    if not told:
+        return ["No method makes the weights smaller than the 16-bit base."]
+    several = "; ".join(f"{method} {words}" for method, words in list(told.items())[:MOST_NAMED])
+    return [f"Weights on disk against the 16-bit base: {several}."]
+
+
+def _fastest(content: Content, which: Key) -> list[str]:
+    metric = "decode_tokens_per_second"
+    task = next(iter(content.tasks_with(metric)), None)
+    lines = _lines(content, which, lambda key: content.score(key, str(task), metric))
+    best = next((line for _, line in lines if line["best"]), None)
+    if best is None:
+        return []
+    tied = [outcome for outcome, line in lines if line["tied"] and line is not best]
+    if best["method"] == content.baseline:
+        slower = [line for outcome, line in lines if not line["tied"]]
+        note = f"; the slowest reaches {plain(min(line['value'] for line in slower), 3)}" if slower else ""
+        return [f"No method decodes faster than the baseline ({plain(best['value'], 3)} tokens/s{note})."]
+    return [f"Fastest decoding: {_name(best)} with {plain(best['value'], 3)} tokens/s{_tied(tied, best)}."]
+
+
+def _lines(content: Content, which: Key, find: Callable[[Key], Line | None]) -> list[tuple[Outcome, Line]]:
+    found = [(outcome, find(outcome.key)) for outcome in content.groups(which)]
+    return [(outcome, line) for outcome, line in found if line is not None]
+
+
+def _only_compresses(content: Content, outcome: Outcome) -> bool:
+    return not content.trained(outcome.key) and not content.is_baseline(outcome.key)
+
+
+def _apart(first: Line, second: Line) -> bool:
+    ends = (first["high"], second["low"])
+    return None not in ends and bool(ends[0] < ends[1])
+
+
+def _change(line: Line, content: Content) -> str:
+    if line["difference"] is None:
+        return ""
+    unit = line["unit"]
+    change = signed(line["difference"], unit)
+    if unit == "share":
+        change = f"{100 * line['difference']:+.3g} percentage points"
+    ends = interval(line["difference_low"], line["difference_high"], unit, digits=3)
+    return f" ({change}{' ' if ends else ''}{ends} against {content.baseline})"
+
+
+def _tied(tied: list[Outcome], best: Line) -> str:
+    names = [one_line((one.key[0], one.key[3])) for one in tied]
+    if not names:
+        return "; nothing else is tied with it"
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"; tied with it: {', '.join(names[:MOST_NAMED])}{more}"
+
+
+def _name(line: Line) -> str:
+    return f"{line['method']} at {line['precision']}"

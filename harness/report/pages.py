@@ -1,0 +1,59 @@
+"""Documents -> text: one HTML page that needs nothing but itself, and the same in Markdown with SVG files."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+from harness.report.document import Document, Figure
+from harness.report.figures import javascript
+
+_SPECIAL = re.compile(r"([\\`*\[\]|~])")
+_LINE_START = re.compile(r"^([#>+\-]|\d+\.)", re.MULTILINE)
+
+
+def html(document: Document) -> str:
+    """The page. It works from disk: style, data and scripts are inside, and its policy forbids any connection."""
+    scripts = {"javascript": javascript() if document.figures() else "", "embed": _resource("embed.js")}
+    template = _environment(True).get_template("page.html.j2")
+    return template.render(document=document, css=_resource("page.css"), **scripts)
+
+
+def markdown(document: Document) -> str:
+    """The same report as Markdown that a code host shows, figures as links to the SVG files."""
+    text = _environment(False).get_template("page.md.j2").render(document=document)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _environment(escape: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.report", "templates"),
+        autoescape=escape,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(md=_escape_markdown, json=_script_json)
+    return environment
+
+
+def _escape_markdown(text: Any) -> str:
+    """Text that Markdown shows as it is, on one line; no markup in a name survives."""
+    one_line = " ".join(str(text).split())
+    plain = one_line.replace("&", "&amp;").replace("<", "&lt;")
+    return _LINE_START.sub(r"\\\1", _SPECIAL.sub(r"\\\1", plain)) if plain != "-" else plain
+
+
+def _script_json(figure: Figure) -> str:
+    """A specification as JSON that cannot end the script element around it."""
+    text = json.dumps(figure.specification, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _resource(name: str) -> str:
+    return resources.files("harness.report").joinpath("templates", name).read_text(encoding="utf-8")

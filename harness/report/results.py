@@ -1,0 +1,111 @@
+"""The result table: every planned cell with how it ended, its quality, size, memory, speed and cost."""
+
+from __future__ import annotations
+
+from harness.analyse.size import shrinkage
+from harness.analyse.statistics import mean_interval
+from harness.metrics import metric as declared
+from harness.report.cells import INTERVALS, method_columns, method_values, metric_column, metric_value, row_kind
+from harness.report.content import SET, Content, one_line
+from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
+from harness.report.numbers import interval, pretty
+from harness.report.outcomes import Key, Outcome
+
+SHOWN = ("bits_per_byte", "choice_accuracy", "time_to_first_token_seconds", "decode_tokens_per_second")
+# What every step reports about itself; never the result of a task.
+OVERHEAD = frozenset({
+    "wall_seconds", "peak_memory_bytes", "peak_memory_rise_bytes", "runtime_memory_bytes", "contention_share",
+    "supervisor_cpu_share", "parameters", "checkpoint_bytes", "weight_bytes", "bits_per_weight",
+    "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes", "cuda_peak_active_bytes", "cuda_alloc_retries",
+})  # fmt: skip
+
+
+def results(content: Content) -> Section:
+    """The section with one table per model, data and hardware."""
+    blocks: list[Block] = [Paragraph(INTERVALS, "note")]
+    blocks += [_table(content, which) for which in content.sets]
+    if not content.sets:
+        blocks = [Paragraph("Nothing was planned and nothing has run.", "note")]
+    return Section("Results", blocks)
+
+
+def task_metrics(content: Content, which: Key) -> list[tuple[str, str]]:
+    """(task, metric) of the columns: what is usually asked of a task, else its first metric with a better side."""
+    keys = {outcome.key for outcome in content.groups(which)}
+    found = []
+    for task in content.tasks:
+        here = {line["metric"] for line in content.summary if line["task"] == task and content.key_of(line) in keys}
+        shown = [name for name in SHOWN if name in here]
+        others = sorted(name for name in here - OVERHEAD if declared(name).direction != "none")
+        found += [(task, name) for name in (shown or others[:1])]
+    return found
+
+
+def inference_memory(content: Content, key: Key) -> tuple[str, str] | None:
+    """(task, metric) whose peak memory stands for using the model: generation where it was measured, else any task."""
+    tasks = content.tasks_with("decode_tokens_per_second") or content.tasks
+    for metric in ("cuda_peak_allocated_bytes", "peak_memory_rise_bytes", "peak_memory_bytes"):
+        for task in tasks:
+            if content.score(key, task, metric) is not None:
+                return task, metric
+    return None
+
+
+def set_title(which: Key) -> str:
+    """``model embedded · data source · hardware cpu``."""
+    return one_line(f"{name} {value}" for name, value in zip(SET, which, strict=True) if value)
+
+
+def _table(content: Content, which: Key) -> Table:
+    metrics = task_metrics(content, which)
+    columns = [
+        *method_columns(), Column("Seeds"), Column("Status"),
+        *(metric_column(metric, task) for task, metric in metrics),
+        Column("Size on disk", "against 16 bit"), Column("Memory in use", "rise, generation"),
+        Column("Time to make", "train + compress"), Column("Memory to make", "peak"),
+    ]  # fmt: skip
+    width = len(columns) - 4
+    rows = [_row(content, which, outcome, metrics, width) for outcome in content.groups(which)]
+    return Table(columns, rows, set_title(which))
+
+
+def _row(content: Content, which: Key, outcome: Outcome, metrics: list[tuple[str, str]], width: int) -> Row:
+    key, kind = outcome.key, row_kind(content, outcome)
+    start = [*method_values(outcome), Value(str(outcome.seeds)), Value(outcome.status.replace("_", " "), kind="status")]
+    scores = [metric_value(content.score(key, task, metric)) for task, metric in metrics]
+    values = [*scores, _size(content, which, key), _memory(content, key), *_cost(content, key)]
+    if outcome.status != "done" and all(value.text == Value().text for value in scores):
+        return Row([*start, Value(outcome.reason or "-", kind="reason", span=width)], kind)
+    if outcome.reason:
+        start[3] = Value(start[3].text, outcome.reason, kind="status")
+    return Row([*start, *values], kind)
+
+
+def _size(content: Content, which: Key, key: Key) -> Value:
+    line = content.made(key, "checkpoint_bytes")
+    if line is None:
+        return Value()
+    weights = content.made(key, "weight_bytes") or line
+    found = shrinkage(weights["value"], content.base_parameters(which), _technique(key))
+    return Value(pretty(line["value"], "B", 3), found.in_words() if found else "")
+
+
+def _memory(content: Content, key: Key) -> Value:
+    which = inference_memory(content, key)
+    return metric_value(content.score(key, *which), digits=3) if which else Value()
+
+
+def _cost(content: Content, key: Key) -> list[Value]:
+    cost = content.costs.get(key)
+    if cost is None:
+        return [Value("0 s" if content.is_baseline(key) else "-"), Value()]
+    seconds, peak = mean_interval(cost["seconds"].dropna().tolist()), cost["peak_memory_bytes"].max()
+    if seconds is None or cost["seconds"].isna().any():
+        return [Value(), Value(pretty(peak, "B"))]
+    return [
+        Value(pretty(seconds.estimate, "s"), interval(seconds.low, seconds.high, "s")), Value(pretty(peak, "B"))
+    ]  # fmt: skip
+
+
+def _technique(key: Key) -> str:
+    return str(key[0]).rsplit(" > ", 1)[-1]

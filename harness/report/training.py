@@ -1,0 +1,89 @@
+"""Training: the curves, first and last losses, steps, and the three token rates of every stage that trained."""
+
+from __future__ import annotations
+
+import pandas
+
+from harness.analyse.cells import GROUP
+from harness.analyse.summary import Line
+from harness.report.cells import method_columns, method_values, metric_value, row_kind
+from harness.report.content import Content
+from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
+from harness.report.figures import curves
+from harness.report.numbers import pretty
+from harness.report.outcomes import Outcome
+from harness.report.results import set_title
+
+RATES = ("tokens_per_second", "nonpadding_tokens_per_second", "loss_tokens_per_second")
+QUALITY = ("validation_bits_per_byte", "validation_loss")
+EXPLANATION = (
+    "Training stages only; a chain's compression is not in it. Losses are means over the first and the last tenth of "
+    "the optimiser steps. Rates leave out the warm-up steps, evaluation, logging and saving: all tokens, those that "
+    "are not padding, and those that carry a loss."
+)
+
+
+def training(content: Content) -> Section | None:
+    """The section, or None where nothing trained."""
+    tables = [table for which in content.sets if (table := _table(content, content.groups(which), set_title(which)))]
+    if not tables:
+        return None
+    blocks: list[Block] = [Paragraph(EXPLANATION, "note"), *tables]
+    pictures = [curves(points, number) for number, points in enumerate(_curves(content))]
+    return Section("Training", [*blocks, *(picture for picture in pictures if picture is not None)])
+
+
+def curve_points(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Points of every learning curve, wide: the group, seed, step, ``train_tokens``, ``train_seconds``, validation."""
+    wanted = ("train_tokens", "train_seconds", *QUALITY)
+    kept = rows[rows["metric"].isin(wanted) & rows["sample"].notna() & (rows["operation"] == "train")]
+    index = [*GROUP, "seed", "step", "sample"]
+    texts = [name for name in index if name not in ("seed", "sample")]
+    kept = kept[[*index, "metric", "value"]].astype({**dict.fromkeys(texts, object), "metric": str})
+    kept = kept.drop_duplicates(["step", "sample", "metric"])
+    wide = kept.pivot(index=["step", "sample"], columns="metric", values="value").reset_index()
+    wide = wide.reindex(columns=["step", "sample", *wanted])
+    return wide.merge(kept[[*GROUP, "seed", "step"]].drop_duplicates("step"), on="step")
+
+
+def _curves(content: Content) -> list[pandas.DataFrame]:
+    """Curves by model, each with those of its quality columns that it has."""
+    points = curve_points(content.done)
+    return [group for _, group in points.groupby(["model"], dropna=False, sort=True)]
+
+
+def _table(content: Content, outcomes: list[Outcome], caption: str) -> Table | None:
+    rows = []
+    seen: set[tuple[str, ...]] = set()
+    for outcome in outcomes:
+        for stage, lines in content.trained(outcome.key).items():
+            steps = lines["optimizer_steps"]["steps"]
+            if steps not in seen:
+                seen.add(steps)
+                rows.append(Row([*_names(outcome, stage), *_values(lines)], row_kind(content, outcome)))
+    columns = [
+        *method_columns(), Column("Seeds"), Column("Steps"), Column("Tokens"),
+        Column("Trainable", "share of parameters"), Column("Training loss", "first -> last"),
+        Column("Optimiser step", "median"), Column("Tokens/s", "all"), Column("Tokens/s", "not padding"),
+        Column("Tokens/s", "loss-bearing"), Column("Peak memory"),
+    ]  # fmt: skip
+    return Table(columns, rows, caption) if rows else None
+
+
+def _names(outcome: Outcome, stage: str) -> list[Value]:
+    method, precision = method_values(outcome)
+    last = str(outcome.key[0]).rsplit(" > ", 1)[-1]
+    return [Value(method.text, "" if stage == last else f"stage {stage}", kind="method"), precision]
+
+
+def _values(lines: dict[str, Line]) -> list[Value]:
+    def of(name: str, digits: int = 4) -> Value:
+        return metric_value(lines.get(name), digits=digits, marks=False)
+
+    first, last = lines.get("train_loss_first"), lines.get("train_loss_last")
+    losses = f"{pretty(first['value'], digits=3)} -> {pretty(last['value'], digits=3)}" if first and last else "-"
+    return [
+        Value(str(lines["optimizer_steps"]["seeds"])), Value(of("optimizer_steps").text),
+        Value(of("train_tokens").text), Value(of("trainable_share").text), Value(losses), of("step_seconds"),
+        *(of(name, 3) for name in RATES), Value(of("peak_memory_bytes").text),
+    ]  # fmt: skip
