@@ -79,7 +79,7 @@ def test_a_malformed_environment_variable_says_its_form(monkeypatch):
 
 def test_a_plugin_of_a_missing_module_is_one_clear_line():
     catalogue.register("gone", "no_such_package.technique")
-    with pytest.raises(UsageError, match="no module 'no_such_package.technique'"):
+    with pytest.raises(UsageError, match=r"no module 'no_such_package\.technique'"):
         catalogue.adapter_class("gone")
 
 

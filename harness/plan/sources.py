@@ -240,9 +240,10 @@ def _embedded() -> ModelSource:
     """The shipped model. Its weights determine results, so a newly trained one is another model."""
     folder = Path(__file__).parents[1] / "models" / "embedded"
     spec: dict[str, Any] = {"kind": "embedded"}
-    weights = folder / "model.safetensors"
-    if weights.is_file():
-        spec["fingerprint"] = fingerprint(weights)
+    files = [folder / name for name in ("config.json", "model.safetensors", "tokenizer.json")]
+    if all(file.is_file() for file in files):
+        marks = canonical_json([fingerprint(file, whole=True) for file in files])
+        spec["fingerprint"] = hashlib.sha256(marks.encode()).hexdigest()[:16]
     return ModelSource("embedded", spec)
 
 

@@ -139,11 +139,11 @@ def test_paths_are_relative_to_the_suite(tmp_path):
 
 def test_an_empty_data_file_and_wrong_columns_are_named(tmp_path):
     (tmp_path / "empty.txt").write_text("")
-    with pytest.raises(SuiteError, match="data file './empty.txt' is empty"):
+    with pytest.raises(SuiteError, match=r"data file '\./empty\.txt' is empty"):
         load_text("method: base\ndata: ./empty.txt", folder=tmp_path)
     (tmp_path / "a.jsonl").write_text("{}\n")
     text = "method: base\ndata_sets:\n  a: {path: a.jsonl, columns: {txt: b}}\n"
-    with pytest.raises(SuiteError, match="suite.yaml:3: columns: unknown field 'txt'; did you mean 'text'"):
+    with pytest.raises(SuiteError, match=r"suite\.yaml:3: columns: unknown field 'txt'; did you mean 'text'"):
         load_text(text, folder=tmp_path)
 
 

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import pytest
+
+from harness.contract import Hardware
+from harness.plan import machine as machine_module
+from harness.plan.machine import Machine, this_machine
+
+
+def reasons(plan):
+    return {step.operation: step.reason for step in plan.steps if step.cells}
+
+
+@pytest.mark.parametrize(
+    ("text", "operation", "reason"),
+    [
+        ("method: base\nhardware: cuda", "eval", "no CUDA device on this machine"),
+        ("method: base\nhardware: cpu(threads=64)", "eval", "64 threads asked for, this machine has 2 cores"),
+        ("method: elsewhere", "compress", "elsewhere: needs the environment 'gptq', which is not set up here"),
+        ("method: uninstalled", "compress",
+         "uninstalled: package 'no_such_package' is not installed (pip install no_such_package)"),
+        ("method: picky\nprecision: bf16", "compress", "picky does not run on cpu (it runs on cuda)"),
+        ("method: refuses", "compress", "pointless at fp32"),
+        ("method: bpe > clm", "train", "bpe works on blank or none or tokenizer models, this one is causal"),
+        ("method: clm\nmodel: blank", "train",
+         "clm needs the part 'tokenizer', which neither the model nor an earlier stage gives"),
+        ("method: int8 + slower", "compress", "slower changes how a stage trains, and int8 does not train"),
+        ("method: base\nmodel: 'random:llama(layers=1)'", "eval", "quality is not applicable: random weights"),
+        ("method: base\ntasks: translate", "eval", "translate scores seq2seq models, this one is causal"),
+        ("method: base\nmodel: blank", "eval", "choice scores causal models, this one is blank"),
+        ("method: bpe\nmodel: blank", "eval", "choice scores causal models, this one is blank"),
+        ("method: lora\ndata: ./a.txt", "train",
+         "lora needs the view 'instructions', which the data './a.txt' does not offer (it has: text)"),
+        ("method: base\ndata: ./a.txt", "eval",
+         "choice needs the view 'choices', which the data './a.txt' does not offer (it has: text)"),
+    ],
+)  # fmt: skip
+def test_what_cannot_run_says_why(text, operation, reason, planned, tmp_path):
+    (tmp_path / "a.txt").write_text("text\n")
+    rest = "" if "tasks:" in text else "\ntasks: choice"
+    plan = planned(f"{text}{rest}\nbudget: {{steps: 5}}\nmodels: {{blank: {{architecture: llama}}}}\n")
+    assert reasons(plan)[operation] == reason
+    assert all(step.state == "skipped" for step in plan.steps if step.reason)
+
+
+def test_a_skipped_input_gives_its_reason_to_all_that_follow(planned):
+    plan = planned("method: lora > refuses > int8\ntasks: perplexity\nbudget: {steps: 5}\n")
+    found = [(step.stage.call.name, step.state, step.reason) for step in plan.steps if step.cells]
+    assert found[0] == ("lora", "runnable", None)
+    assert [item[1:] for item in found[1:]] == [("skipped", "pointless at fp32")] * 3
+
+
+def test_speed_of_random_weights_is_measured(planned):
+    plan = planned("model: 'random:llama(layers=1)'\nmethod: base\ntasks: generation_speed\n")
+    assert [step.state for step in plan.steps] == ["runnable"]
+
+
+def test_random_weights_that_are_trained_are_scored(planned):
+    text = "model: blank\nmethod: bpe > clm\ntasks: choice\nbudget: {steps: 5}\n"
+    text += "models: {blank: {architecture: llama}}\n"
+    assert {step.state for step in planned(text).steps} == {"runnable"}
+
+
+def test_with_the_hardware_the_same_steps_run(planned):
+    text = "method: picky\nprecision: bf16\nhardware: cuda\ntasks: choice\n"
+    here = planned(text, on=Machine(8, 1))
+    there = planned(text)
+    assert {step.state for step in here.steps} == {"runnable"}
+    assert {step.state for step in there.steps} == {"skipped"}
+    assert [step.id for step in here.steps] == [step.id for step in there.steps]
+
+
+def test_an_environment_that_is_set_up_is_used(planned):
+    machine = Machine(2, 0, frozenset({"main", "gptq"}))
+    assert {step.state for step in planned("method: elsewhere\ntasks: choice\n", on=machine).steps} == {"runnable"}
+
+
+def test_more_devices_than_there_are():
+    assert Machine(2, 1).lacks(Hardware("cuda", devices=2)) == "2 CUDA devices asked for, this machine has 1"
+    assert Machine(2, 2).lacks(Hardware("cuda", devices=2)) is None
+
+
+def test_this_machine_is_found_without_torch():
+    found = this_machine()
+    assert found.cores >= 1 and found.cuda_devices >= 0
+
+
+def test_hidden_devices_are_not_counted(monkeypatch):
+    monkeypatch.setattr(machine_module, "_driver", lambda: True)
+    for visible, count in (("", 0), ("-1", 0), ("0", 1), ("0,2", 2)):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        assert this_machine().cuda_devices == count
+    monkeypatch.setattr(machine_module, "_driver", lambda: False)
+    assert this_machine().cuda_devices == 0
