@@ -27,29 +27,19 @@ from harness.report.training import training
 from harness.results.facts import Facts
 
 
-def build(
-    frame: pandas.DataFrame,
-    items: pandas.DataFrame,
-    plan: Mapping[str, Any],
-    out: Path,
-    *,
-    facts: Facts | None = None,
-    installation: str | None = None,
-) -> list[Path]:
-    """Write ``index.html``, ``README.md`` and ``figures/*.svg`` below ``out``; return what was written.
-
-    The rows of one installation are reported: the one asked for where it has rows, else the one measured last.
-    """
-    document = compose(Content(frame, items, plan, facts or Facts(), installation))
-    pages = {"README.md": markdown(document), "index.html": html(document)}
+def build(content: Content, out: Path) -> list[Path]:
+    """Write ``index.html``, ``README.md`` and ``figures/*.svg`` below ``out``; return what was written."""
+    document = compose(content)
+    pages = {"index.html": html(document), "README.md": markdown(document)}
     drawn = {figure.file: svg(figure.specification) for figure in document.figures()}
     return [_write(out / name, text) for name, text in {**pages, **drawn}.items()]
 
 
-def build_suite(
-    results_folder: Path | str, suite: str, reports: Path | str = Path("reports"), installation: str | None = None
-) -> list[Path]:
-    """Build ``reports/<suite>/`` from a results folder; ``UsageError`` where it has no such suite."""
+def content_of(results_folder: Path | str, suite: str, installation: str | None = None) -> Content:
+    """Read what a report is made of: rows, per-item scores, facts and the plan; ``UsageError`` without such a suite.
+
+    The rows of one installation are reported: the one asked for where it has rows, else the one measured last.
+    """
     from harness.results.facts import facts_of
     from harness.results.items import items_of
     from harness.results.rows import load
@@ -58,13 +48,12 @@ def build_suite(
     store = Store(results_folder)
     frame = load(results_folder, suite)
     records = store.records(suite).records
-    content = Content(frame, items_of(records), {}, facts_of(records), installation)
+    facts = facts_of(records)
+    items = items_of(records)
+    chosen = Content(frame, items, {}, facts, installation).installation
     plans = store.plans(suite)
-    plan = plans.get(str(content.installation)) or next(iter(plans.values()), {})
-    return build(
-        frame, content.items, {"suite": suite, **plan}, Path(reports) / suite, facts=content.facts,
-        installation=installation,
-    )  # fmt: skip
+    plan = plans.get(str(chosen)) or next(iter(plans.values()), {})
+    return Content(frame, items, {"suite": suite, **plan}, facts, installation)
 
 
 def compose(content: Content) -> Document:

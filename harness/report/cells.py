@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from harness.analyse.summary import Line
 from harness.metrics import metric as declared
 from harness.report.content import Content
-from harness.report.document import Column, Row, Value
+from harness.report.document import Column, Value
 from harness.report.numbers import interval, pretty, signed
 from harness.report.outcomes import Outcome
 
@@ -25,7 +23,7 @@ def metric_value(line: Line | None, *, digits: int = 4, marks: bool = True) -> V
         return Value()
     mark = (BEST if line["best"] else TIED if line["tied"] else "") if marks else ""
     return Value(
-        pretty(line["value"], line["unit"], digits), interval(line["low"], line["high"], line["unit"], digits), mark
+        pretty(line["value"], line["unit"], digits), interval(line["low"], line["high"], line["unit"]), mark
     )
 
 
@@ -35,18 +33,18 @@ def difference_value(line: Line | None) -> Value:
         return Value()
     unit = line["unit"]
     return Value(
-        signed(line["difference"], unit), interval(line["difference_low"], line["difference_high"], unit, digits=3)
+        signed(line["difference"], unit), interval(line["difference_low"], line["difference_high"], unit)
     )
 
 
 def method_values(outcome: Outcome) -> list[Value]:
-    """The first cells of every row: the method and the precision."""
-    return [Value(str(outcome.key[0]), kind="method"), Value(str(outcome.key[3] or "-"), kind="word")]
+    """The first cell of every row: the method, the precision below."""
+    return [Value(str(outcome.key[0]), str(outcome.key[3] or ""), kind="method")]
 
 
 def method_columns() -> list[Column]:
-    """The heads of ``method_values``."""
-    return [Column("Method"), Column("Precision")]
+    """The head of ``method_values``."""
+    return [Column("Method", "precision", "method")]
 
 
 def metric_column(name: str, note: str = "") -> Column:
@@ -63,12 +61,3 @@ def row_kind(content: Content, outcome: Outcome) -> str:
     if outcome.status != "done":
         return "skipped"
     return "baseline" if content.is_baseline(outcome.key) else ""
-
-
-def rows_with(content: Content, outcomes: list[Outcome], cells: Mapping[int, list[Value]]) -> list[Row]:
-    """Rows of the groups (by position) that have cells, each begun by its method."""
-    return [
-        Row([*method_values(outcome), *cells[index]], row_kind(content, outcome))
-        for index, outcome in enumerate(outcomes)
-        if index in cells
-    ]

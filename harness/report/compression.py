@@ -16,7 +16,7 @@ from harness.report.content import Content
 from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
 from harness.report.numbers import pretty
 from harness.report.outcomes import Key, Outcome
-from harness.report.results import set_title
+from harness.report.results import base_size, set_title
 
 KL = ("kl_divergence", "kl_divergence_median", "kl_divergence_p99", "kl_divergence_max", "top1_agreement")
 EXPLANATION = (
@@ -52,10 +52,10 @@ def _table(content: Content, which: Key, task: str) -> Table | None:
         return None
     columns = [
         *method_columns(), *(metric_column(name) for name in KL), Column("Loss", "less the base, paired"),
-        Column("Perplexity"), Column("Weights on disk"), Column("Against 16 bit", "2 B per parameter"),
+        Column("Perplexity"), Column("Weights on disk"), Column("Against 16 bit", "2 B per parameter", "word"),
     ]  # fmt: skip
     rows = [Row([*method_values(one), *_values(content, which, one, task)], row_kind(content, one)) for one in outcomes]
-    return Table(columns, rows, f"{task} · {set_title(which)}")
+    return Table(columns, rows, f"{task} · {set_title(which)}{base_size(content, which)}")
 
 
 def _values(content: Content, which: Key, outcome: Outcome, task: str) -> list[Value]:

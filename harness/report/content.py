@@ -15,6 +15,7 @@ from harness.analyse.summary import Line, summarize
 from harness.report.outcomes import Key, Outcome, outcomes
 from harness.results.facts import Facts
 
+CURVES = ("validation_bits_per_byte", "validation_loss")
 SET = ("model", "data", "hardware")
 
 
@@ -86,6 +87,16 @@ class Content:
         return list(dict.fromkeys(task for _, task in lines if task != "nan"))
 
     @cached_property
+    def methods(self) -> list[str]:
+        """Every method in the order of the outcomes: what fixes its colour in all figures."""
+        return list(dict.fromkeys(str(outcome.key[0]) for outcome in self.outcomes))
+
+    def where(self, which: Key) -> str:
+        """What tells one (model, data, hardware) from the others; nothing where there is only one."""
+        columns = list(zip(*self.sets, strict=True))
+        return one_line(part for part, column in zip(which, columns, strict=True) if len(set(column)) > 1)
+
+    @cached_property
     def costs(self) -> dict[Key, pandas.DataFrame]:
         """What making each group's cells cost, a line per seed."""
         table = making_cost(self.rows, self.member)
@@ -118,6 +129,16 @@ class Content:
     def samples(self, metric: str, steps: Iterable[str]) -> list[float]:
         """Raw samples of a metric, of several steps together."""
         return [value for step in steps for value in self._samples.get((step, metric), ())]
+
+    def curve_ends(self, steps: Iterable[str]) -> tuple[tuple[str, float] | None, tuple[str, float] | None]:
+        """(metric, value) at the first and the last point of a learning curve, means over ``steps`` (seeds)."""
+        rows = self.done[self.done["sample"].notna() & self.done["step"].isin(list(steps))]
+        for metric in CURVES:
+            points = rows[rows["metric"] == metric].sort_values(["step", "sample"])
+            if len(points):
+                by_step = points.groupby("step", observed=True)["value"]
+                return (metric, float(by_step.first().mean())), (metric, float(by_step.last().mean()))
+        return None, None
 
     def tasks_with(self, metric: str) -> list[str]:
         """Tasks that give ``metric``, in their order."""

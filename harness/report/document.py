@@ -6,6 +6,7 @@ template escapes it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,10 +27,11 @@ class Value:
 
 @dataclass(frozen=True)
 class Column:
-    """A table's column: its head and, below it, a smaller word (a unit, a task)."""
+    """A table's column: its head and, below it, a smaller word (a unit, a task); ``kind`` as its values'."""
 
     title: str
     note: str = ""
+    kind: str = "number"
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Section:
     @property
     def anchor(self) -> str:
         """The name that links jump to."""
-        return "-".join(self.title.lower().split())
+        return "-".join(re.findall(r"[a-z0-9]+", self.title.lower()))
 
 
 @dataclass(frozen=True)

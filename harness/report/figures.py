@@ -26,7 +26,7 @@ MOST_LINES = 400
 Spec = dict[str, Any]
 
 
-def curves(points: pandas.DataFrame, number: int) -> Figure | None:
+def curves(points: pandas.DataFrame, number: int, methods: list[str]) -> Figure | None:
     """Learning curves of one model: validation quality over tokens and over seconds; None without points."""
     name = next((one for one in ("validation_bits_per_byte", "validation_loss") if points[one].notna().any()), None)
     if name is None:
@@ -37,8 +37,8 @@ def curves(points: pandas.DataFrame, number: int) -> Figure | None:
     label = declared(name).label
     pick = _pick("method", f"pick_curves_{number}")
     chart = _beside(
-        _curve(data, "train_tokens", "Tokens trained on", name, label, pick, f"over_tokens_{number}"),
-        _curve(data, "train_seconds", "Seconds of optimiser steps", name, label, pick, f"over_seconds_{number}"),
+        _curve(data, "train_tokens", "Tokens trained on", name, label, pick, methods, f"over_tokens_{number}"),
+        _curve(data, "train_seconds", "Seconds of training", name, label, pick, methods, f"over_seconds_{number}"),
     )
     model = str(points["model"].iloc[0])
     return Figure(
@@ -49,33 +49,34 @@ def curves(points: pandas.DataFrame, number: int) -> Figure | None:
 
 
 def frontier(
-    points: pandas.DataFrame, name: str, caption: str, *, x_title: str, log: bool = False, scale: float = 1.0
+    points: pandas.DataFrame, name: str, caption: str, methods: list[str], *, x_title: str, scale: float = 1.0
 ) -> Figure:
     """Quality against a cost, a panel per task; ``points`` has ``task method precision x y label pareto``."""
     data = points.assign(x=points["x"] / scale)
     pick = _pick("method", f"pick_{name}".replace("-", "_"))
     panels = [
-        _frontier_panel(group, f"{name}_{number}".replace("-", "_"), str(task), x_title, pick, log)
+        _frontier_panel(group, f"{name}_{number}".replace("-", "_"), str(task), x_title, pick, methods)
         for number, (task, group) in enumerate(data.groupby("task", sort=False))
     ]
-    return Figure(name, caption, specification(_beside(*panels)))
+    width = {1: 460, 2: 380}.get(len(panels), 255)
+    return Figure(name, caption, specification(_beside(*(panel.properties(width=width) for panel in panels))))
 
 
-def spans(data: pandas.DataFrame, name: str, caption: str, order: list[str]) -> Figure:
+def spans(data: pandas.DataFrame, name: str, caption: str, order: list[str], every: list[str]) -> Figure:
     """Stacked self times of spans, a panel per kind of step; ``data`` has ``kind label span seconds``."""
     chart = altair.Chart(data, name=name).mark_bar(height={"band": 0.8}).encode(
         x=altair.X("seconds:Q", title="seconds", stack="zero"),
-        color=_color("span", sorted(data["span"].unique()), "Span"),
+        color=_color("span", every, set(data["span"]), "Span"),
         tooltip=["label:N", "kind:N", "span:N", altair.Tooltip("seconds:Q", format=".3f")],
     )  # fmt: skip
     return Figure(name, caption, specification(_panels(chart, data, order, name)))
 
 
-def peaks(data: pandas.DataFrame, name: str, caption: str, order: list[str]) -> Figure:
+def peaks(data: pandas.DataFrame, name: str, caption: str, order: list[str], every: list[str]) -> Figure:
     """Peak memory within each span, a panel per kind of step; ``data`` has ``kind label span mebibytes``."""
     chart = altair.Chart(data, name=name).mark_point(filled=True, size=60, opacity=0.85).encode(
         x=altair.X("mebibytes:Q", title="MiB resident, peak", scale=altair.Scale(zero=False)),
-        color=_color("span", sorted(data["span"].unique()), "Span"),
+        color=_color("span", every, set(data["span"]), "Span"),
         tooltip=["label:N", "kind:N", "span:N", altair.Tooltip("mebibytes:Q", format=",.0f")],
     )  # fmt: skip
     return Figure(name, caption, specification(_panels(chart, data, order, name)))
@@ -84,7 +85,7 @@ def peaks(data: pandas.DataFrame, name: str, caption: str, order: list[str]) -> 
 def specification(chart: Any) -> Spec:
     """The chart as a Vega-Lite specification in plain, rounded values, with the report's look."""
     whole = chart.configure(font=FONT).configure_view(stroke="#8884").configure_axis(
-        grid=True, gridOpacity=0.35, labelLimit=260, titleFontWeight="normal", labelFontSize=11, titleFontSize=12
+        grid=True, gridOpacity=0.35, labelLimit=210, titleFontWeight="normal", labelFontSize=11, titleFontSize=12
     ).configure_legend(labelLimit=260, titleFontWeight="normal", labelFontSize=11).configure_title(
         fontWeight="normal", fontSize=13, anchor="start"
     )  # fmt: skip
@@ -112,14 +113,16 @@ def _version() -> str:
     return ".".join(str(altair.SCHEMA_VERSION).split(".")[:2])
 
 
-def _curve(data: pandas.DataFrame, x: str, x_title: str, y: str, y_title: str, pick: Any, name: str) -> Any:
+def _curve(
+    data: pandas.DataFrame, x: str, x_title: str, y: str, y_title: str, pick: Any, methods: list[str], name: str
+) -> Any:
     columns = ["run", "step", "method", "precision", "seed", x, y]
     kept = data.dropna(subset=[x])[columns].sort_values(["method", "precision", "step", x])
     precisions = sorted(kept["precision"].astype(str).unique(), key=lambda text: (text != "fp32", text))
     return altair.Chart(kept, name=name, width=WIDTH, height=HEIGHT).mark_line(point={"size": 18}).encode(
         x=altair.X(f"{x}:Q", title=x_title),
         y=altair.Y(f"{y}:Q", title=y_title, scale=altair.Scale(zero=False)),
-        color=_color("method", sorted(kept["method"].unique()), "Method"),
+        color=_color("method", methods, set(kept["method"]), "Method"),
         strokeDash=altair.StrokeDash("precision:N", sort=precisions, title="Precision"),
         detail="step:N",
         opacity=_picked(pick, 0.9),
@@ -127,17 +130,19 @@ def _curve(data: pandas.DataFrame, x: str, x_title: str, y: str, y_title: str, p
     ).add_params(pick)  # fmt: skip
 
 
-def _frontier_panel(data: pandas.DataFrame, name: str, title: str, x_title: str, pick: Any, log: bool) -> Any:
+def _frontier_panel(
+    data: pandas.DataFrame, name: str, title: str, x_title: str, pick: Any, methods: list[str]
+) -> Any:
     label = str(data["metric_label"].iloc[0])
-    x = altair.X("x:Q", title=x_title, scale=altair.Scale(zero=False, type="log" if log else "linear", nice=True))
-    y = altair.Y("y:Q", title=label, scale=altair.Scale(zero=False, nice=True))
-    methods, precisions = sorted(data["method"].unique()), sorted(data["precision"].unique())
-    plain = altair.Chart(data.sort_values(["x", "y", "label"]), width=WIDTH, height=HEIGHT + 40, title=title)
+    x = altair.X("x:Q", title=x_title, scale=altair.Scale(zero=False, nice=True, padding=14))
+    y = altair.Y("y:Q", title=label, scale=altair.Scale(zero=False, nice=True, padding=10))
+    here, precisions = set(data["method"]), sorted(data["precision"].unique(), key=lambda text: (text != "fp32", text))
+    plain = altair.Chart(data.sort_values(["x", "y", "label"]), height=HEIGHT + 40, title=title)
     dots = plain.mark_point(size=90).properties(name=name).encode(
-        x=x, y=y, color=_color("method", methods, "Method"),
+        x=x, y=y, color=_color("method", methods, here, "Method"),
         shape=altair.Shape("precision:N", title="Precision", sort=precisions),
         fillOpacity=altair.condition("datum.pareto", altair.value(0.9), altair.value(0.12)),
-        fill=_color("method", methods, "Method"),
+        fill=_color("method", methods, here, "Method"),
         opacity=_picked(pick, 1.0),
         tooltip=[
             "label:N", altair.Tooltip("x:Q", title=x_title, format=",.4~g"),
@@ -163,14 +168,15 @@ def _panels(chart: Any, data: pandas.DataFrame, order: list[str], name: str) -> 
     for number, (kind, group) in enumerate(data.groupby("kind", sort=False)):
         here = [label for label in order if label in set(group["label"])]
         y = altair.Y("label:N", sort=here, title=None)
-        panel = chart.properties(data=group, name=f"{name}_{number}", title=str(kind), width=WIDTH, height={"step": 15})
+        panel = chart.properties(data=group, name=f"{name}_{number}", title=str(kind), width=290, height={"step": 15})
         panels.append(panel.encode(y=y))
     return altair.concat(*panels, columns=2, spacing=24).resolve_scale(color="shared", x="independent", y="independent")
 
 
-def _color(field: str, values: list[str], title: str) -> Any:
-    colors = [COLORS[index % len(COLORS)] for index in range(len(values))]
-    return altair.Color(f"{field}:N", title=title, scale=altair.Scale(domain=values, range=colors))
+def _color(field: str, every: list[str], here: set[str], title: str) -> Any:
+    """Colours by place among all of the suite, so that a name has one colour in every figure."""
+    colors = {value: COLORS[index % len(COLORS)] for index, value in enumerate(every) if value in here}
+    return altair.Color(f"{field}:N", title=title, scale=altair.Scale(domain=list(colors), range=list(colors.values())))
 
 
 def _pick(field: str, name: str) -> Any:

@@ -9,10 +9,9 @@ from harness.analyse.size import shrinkage
 from harness.analyse.summary import Line
 from harness.metrics import metric as declared
 from harness.report.compression import by_divergence
-from harness.report.content import Content, one_line
+from harness.report.content import Content
 from harness.report.numbers import interval, plain, pretty, signed
 from harness.report.outcomes import Key, Outcome
-from harness.report.results import set_title
 
 MOST_NAMED = 3
 QUALITY = ("choice_accuracy", "loss")
@@ -22,11 +21,15 @@ def headline(content: Content) -> list[str]:
     """Sentences on how much was measured, quality, distance from the base, size and speed."""
     sentences = [_state(content)]
     for which in content.sets:
-        start = f"On {set_title(which)}: " if len(content.sets) > 1 else ""
-        found = [*_qualities(content, which), *_divergence(content, which), *_smallest(content, which)]
-        found += _fastest(content, which)
-        if found:
-            sentences += [f"{start}{found[0]}", *found[1:]] if start else found
+        where = content.where(which)
+        start = f"On {where}: " if where else ""
+        parts = (_qualities, _divergence, _smallest, _fastest)
+        found = [sentence for part in parts for sentence in part(content, which)]
+        if not any(content.is_baseline(outcome.key) for outcome in content.groups(which)):
+            found += _learned(content, which)
+        if found and start:
+            found[0] = f"{start}{found[0][0].lower()}{found[0][1:]}"
+        sentences += found
     return sentences
 
 
@@ -101,7 +104,7 @@ def _perplexity_moves(content: Content, outcome: Outcome, task: str) -> str:
     share = abs(line["difference"]) / base
     if share >= 0.01:
         return ""
-    paired = interval(loss["difference_low"], loss["difference_high"], digits=2)
+    paired = interval(loss["difference_low"], loss["difference_high"])
     return (
         f" {outcome.key[0]} hardly moves perplexity ({100 * line['difference'] / base:+.2g} %); its paired loss "
         f"difference is {signed(loss['difference'], digits=2)} nats per token {paired}."
@@ -119,7 +122,8 @@ def _smallest(content: Content, which: Key) -> list[str]:
         if found is not None and found.times >= 1.005:
             told.setdefault(str(outcome.key[0]), found.in_words())
     if not told:
-        return ["No method makes the weights smaller than the 16-bit base."]
+        compresses = any(_only_compresses(content, outcome) for outcome, _ in lines)
+        return ["No method makes the weights smaller than the 16-bit base."] if compresses else []
     several = "; ".join(f"{method} {words}" for method, words in list(told.items())[:MOST_NAMED])
     return [f"Weights on disk against the 16-bit base: {several}."]
 
@@ -137,6 +141,21 @@ def _fastest(content: Content, which: Key) -> list[str]:
         note = f"; the slowest reaches {plain(min(line['value'] for line in slower), 3)}" if slower else ""
         return [f"No method decodes faster than the baseline ({plain(best['value'], 3)} tokens/s{note})."]
     return [f"Fastest decoding: {_name(best)} with {plain(best['value'], 3)} tokens/s{_tied(tied, best)}."]
+
+
+def _learned(content: Content, which: Key) -> list[str]:
+    """How far training from scratch came, where there is no baseline to compare with."""
+    found = []
+    for outcome in content.groups(which):
+        for stage, lines in content.trained(outcome.key).items():
+            first, last = content.curve_ends(lines["optimizer_steps"]["steps"])
+            if first is not None and last is not None:
+                tokens = pretty(lines["train_tokens"]["value"]) if "train_tokens" in lines else "-"
+                found.append(
+                    f"{declared(first[0]).label} of {outcome.key[0]} ({stage}) went from {plain(first[1])} to "
+                    f"{plain(last[1])} over {tokens} tokens."
+                )
+    return found
 
 
 def _lines(content: Content, which: Key, find: Callable[[Key], Line | None]) -> list[tuple[Outcome, Line]]:
@@ -160,12 +179,12 @@ def _change(line: Line, content: Content) -> str:
     change = signed(line["difference"], unit)
     if unit == "share":
         change = f"{100 * line['difference']:+.3g} percentage points"
-    ends = interval(line["difference_low"], line["difference_high"], unit, digits=3)
+    ends = interval(line["difference_low"], line["difference_high"], unit)
     return f" ({change}{' ' if ends else ''}{ends} against {content.baseline})"
 
 
 def _tied(tied: list[Outcome], best: Line) -> str:
-    names = [one_line((one.key[0], one.key[3])) for one in tied]
+    names = [f"{one.key[0]} at {one.key[3]}" for one in tied]
     if not names:
         return "; nothing else is tied with it"
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""

@@ -23,21 +23,24 @@ def ledger(content: Content) -> Section | None:
     if times.empty:
         return None
     blocks: list[Block] = [Paragraph(EXPLANATION, "note")]
+    every = list(dict.fromkeys(times["span"]))
     for number, (kinds, what) in enumerate(_parts(times), start=1):
-        blocks += _figures(times[times["kind"].isin(kinds)], memory[memory["kind"].isin(kinds)], number, what)
+        blocks += _figures(times[times["kind"].isin(kinds)], memory[memory["kind"].isin(kinds)], number, what, every)
     return Section("Time ledger and memory by span", blocks)
 
 
-def _figures(times: pandas.DataFrame, memory: pandas.DataFrame, number: int, what: str) -> list[Figure]:
+def _figures(
+    times: pandas.DataFrame, memory: pandas.DataFrame, number: int, what: str, every: list[str]
+) -> list[Figure]:
     order = list(dict.fromkeys(times["label"]))
     more = "" if len(order) <= MOST_STEPS else f" The first {MOST_STEPS} of {len(order)} are shown."
     order = order[:MOST_STEPS]
     caption = f"Time by span, {what}: mean over seeds.{more}"
-    found = [spans(_mean(times, "seconds", order), f"time-{number}", caption, order)]
+    found = [spans(_mean(times, "seconds", order), f"time-{number}", caption, order, every)]
     if len(memory):
         caption = f"Peak memory within spans, {what}: largest over seeds.{more}"
         data = _largest(memory, order)
-        found.append(peaks(data, f"memory-{number}", caption, order))
+        found.append(peaks(data, f"memory-{number}", caption, order, every))
     return found
 
 
@@ -52,10 +55,11 @@ def _parts(times: pandas.DataFrame) -> list[tuple[list[str], str]]:
 
 def _labelled(content: Content, table: pandas.DataFrame) -> pandas.DataFrame:
     """Add what a line is called and which panel it belongs to, in the order of the plan."""
-    several = table["model"].dropna().nunique() > 1
+    usual = content.sets[0][0] if content.sets else None
+    other = table["model"].where(table["model"] != usual, None)
     rank = {step: number for number, step in enumerate(content.member["step"])}
-    names = ["method", "precision", *(["model"] if several else [])]
-    labels = [one_line(line) for line in table[names].itertuples(index=False, name=None)]
+    lines = zip(table["method"], table["precision"], other, strict=True)
+    labels = [one_line(part for part in line if isinstance(part, str)) for line in lines]
     kinds = table["operation"].where(table["operation"] != "eval", table["task"])
     ranks = table["step"].map(rank).fillna(len(rank))
     found = table.assign(label=labels, kind=kinds.astype(object), rank=ranks, span=table["phase"])

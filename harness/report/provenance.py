@@ -28,7 +28,7 @@ def validity(content: Content) -> Section:
     ]
     blocks: list[Block] = []
     if rows:
-        blocks.append(Table([Column("Flag"), Column("Steps"), Column("Which")], rows))
+        blocks.append(Table([Column("Flag", kind="text"), Column("Steps"), Column("Which", kind="text")], rows))
     else:
         blocks.append(Paragraph("No step raised a validity flag.", "text"))
     unreadable = content.frame.attrs.get("unreadable") or []
@@ -45,7 +45,7 @@ def machine(content: Content) -> Section:
     for name, title in (("hard", "Hard facts (a change starts a new series)"), ("soft", "Soft facts")):
         rows = [Row([Value(key, kind="text"), Value(text, kind="text")]) for key, text in _flat(told.get(name) or {})]
         if rows:
-            blocks.append(Table([Column("Fact"), Column("Value")], rows, title))
+            blocks.append(Table([Column("Fact", kind="text"), Column("Value", kind="text")], rows, title))
     canary = _canary(content)
     if canary is not None:
         blocks.append(canary)
@@ -65,7 +65,7 @@ def definitions(content: Content) -> Section:
         ])
         for one in METRICS.values() if one.name in known
     ]  # fmt: skip
-    columns = [Column("Metric"), Column("Unit"), Column("Better"), Column("How it is measured")]
+    columns = [Column(title, kind="text") for title in ("Metric", "Unit", "Better", "How it is measured")]
     return Section("How each metric is measured", [Table(columns, rows)], folded=True)
 
 
@@ -95,7 +95,7 @@ def _canary(content: Content) -> Table | None:
              Value(pretty(float(value), "s"))])
         for line, value in zip(kept.itertuples(index=False), kept["value"].tolist(), strict=True)
     ]  # fmt: skip
-    return Table([Column("When"), Column("Canary"), Column("Median")], rows, "A fixed piece of work at both ends")
+    return Table([Column("When", kind="text"), Column("Canary", kind="text"), Column("Median")], rows, "A fixed piece of work at both ends")
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -8,10 +8,10 @@ from harness.metrics import metric as declared
 from harness.report.cells import INTERVALS, method_columns, method_values, metric_column, metric_value, row_kind
 from harness.report.content import SET, Content, one_line
 from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
-from harness.report.numbers import interval, pretty
+from harness.report.numbers import pretty
 from harness.report.outcomes import Key, Outcome
 
-SHOWN = ("bits_per_byte", "choice_accuracy", "time_to_first_token_seconds", "decode_tokens_per_second")
+SHOWN = ("bits_per_byte", "choice_accuracy", "decode_tokens_per_second")
 # What every step reports about itself; never the result of a task.
 OVERHEAD = frozenset({
     "wall_seconds", "peak_memory_bytes", "peak_memory_rise_bytes", "runtime_memory_bytes", "contention_share",
@@ -56,28 +56,35 @@ def set_title(which: Key) -> str:
     return one_line(f"{name} {value}" for name, value in zip(SET, which, strict=True) if value)
 
 
+def base_size(content: Content, which: Key) -> str:
+    """What the sizes of a set are compared with, in words."""
+    parameters = content.base_parameters(which)
+    return f" · 16-bit base {pretty(2 * parameters, 'B')}" if parameters else ""
+
+
 def _table(content: Content, which: Key) -> Table:
     metrics = task_metrics(content, which)
     columns = [
-        *method_columns(), Column("Seeds"), Column("Status"),
+        *method_columns(), Column("Status", "seeds", "status"),
         *(metric_column(metric, task) for task, metric in metrics),
         Column("Size on disk", "against 16 bit"), Column("Memory in use", "rise, generation"),
-        Column("Time to make", "train + compress"), Column("Memory to make", "peak"),
+        Column("Making it", "train + compress"),
     ]  # fmt: skip
-    width = len(columns) - 4
+    width = len(columns) - 2
     rows = [_row(content, which, outcome, metrics, width) for outcome in content.groups(which)]
-    return Table(columns, rows, set_title(which))
+    return Table(columns, rows, f"{set_title(which)}{base_size(content, which)}")
 
 
 def _row(content: Content, which: Key, outcome: Outcome, metrics: list[tuple[str, str]], width: int) -> Row:
     key, kind = outcome.key, row_kind(content, outcome)
-    start = [*method_values(outcome), Value(str(outcome.seeds)), Value(outcome.status.replace("_", " "), kind="status")]
+    seeds = f"{outcome.seeds} seeds" if outcome.seeds > 1 else ""
+    start = [*method_values(outcome), Value(outcome.status.replace("_", " "), seeds, kind="status")]
     scores = [metric_value(content.score(key, task, metric)) for task, metric in metrics]
-    values = [*scores, _size(content, which, key), _memory(content, key), *_cost(content, key)]
+    values = [*scores, _size(content, which, key), _memory(content, key), _cost(content, key)]
     if outcome.status != "done" and all(value.text == Value().text for value in scores):
         return Row([*start, Value(outcome.reason or "-", kind="reason", span=width)], kind)
     if outcome.reason:
-        start[3] = Value(start[3].text, outcome.reason, kind="status")
+        start[-1] = Value(start[-1].text, outcome.reason, kind="status")
     return Row([*start, *values], kind)
 
 
@@ -95,16 +102,15 @@ def _memory(content: Content, key: Key) -> Value:
     return metric_value(content.score(key, *which), digits=3) if which else Value()
 
 
-def _cost(content: Content, key: Key) -> list[Value]:
+def _cost(content: Content, key: Key) -> Value:
+    """Seconds of all steps that made the cell, the mean over seeds, and below the largest peak of memory."""
     cost = content.costs.get(key)
     if cost is None:
-        return [Value("0 s" if content.is_baseline(key) else "-"), Value()]
-    seconds, peak = mean_interval(cost["seconds"].dropna().tolist()), cost["peak_memory_bytes"].max()
+        return Value("nothing to make", kind="word") if content.is_baseline(key) else Value()
+    seconds, peak = mean_interval(cost["seconds"].dropna().tolist()), pretty(cost["peak_memory_bytes"].max(), "B")
     if seconds is None or cost["seconds"].isna().any():
-        return [Value(), Value(pretty(peak, "B"))]
-    return [
-        Value(pretty(seconds.estimate, "s"), interval(seconds.low, seconds.high, "s")), Value(pretty(peak, "B"))
-    ]  # fmt: skip
+        return Value(note=f"peak {peak}")
+    return Value(pretty(seconds.estimate, "s"), f"peak {peak}")
 
 
 def _technique(key: Key) -> str:

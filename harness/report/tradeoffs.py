@@ -38,6 +38,7 @@ def tradeoffs(content: Content) -> Section | None:
                     points,
                     f"quality-against-{name.replace(' ', '-')}-{number}",
                     caption,
+                    content.methods,
                     x_title=title,
                     scale=MIB if declared(metric).unit == "B" else 1.0,
                 )

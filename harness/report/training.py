@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas
 
-from harness.analyse.cells import GROUP
+from harness.analyse.cells import CHAIN, GROUP
 from harness.analyse.summary import Line
 from harness.report.cells import method_columns, method_values, metric_value, row_kind
-from harness.report.content import Content
+from harness.report.content import Content, one_line
 from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
 from harness.report.figures import curves
 from harness.report.numbers import pretty
@@ -29,7 +29,7 @@ def training(content: Content) -> Section | None:
     if not tables:
         return None
     blocks: list[Block] = [Paragraph(EXPLANATION, "note"), *tables]
-    pictures = [curves(points, number) for number, points in enumerate(_curves(content))]
+    pictures = [curves(points, number, content.methods) for number, points in enumerate(_curves(content))]
     return Section("Training", [*blocks, *(picture for picture in pictures if picture is not None)])
 
 
@@ -71,9 +71,10 @@ def _table(content: Content, outcomes: list[Outcome], caption: str) -> Table | N
 
 
 def _names(outcome: Outcome, stage: str) -> list[Value]:
-    method, precision = method_values(outcome)
-    last = str(outcome.key[0]).rsplit(" > ", 1)[-1]
-    return [Value(method.text, "" if stage == last else f"stage {stage}", kind="method"), precision]
+    last = str(outcome.key[0]).rsplit(CHAIN, 1)[-1]
+    if stage == last:
+        return method_values(outcome)
+    return [Value(str(outcome.key[0]), one_line((f"stage {stage}", outcome.key[3])), kind="method")]
 
 
 def _values(lines: dict[str, Line]) -> list[Value]:
