@@ -5,11 +5,7 @@ The last arrow of the flow: nothing is measured and nothing is decided here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import pandas
 
 from harness.errors import StoreError
 from harness.report.compression import compression
@@ -24,7 +20,6 @@ from harness.report.results import results
 from harness.report.speed import speed
 from harness.report.tradeoffs import tradeoffs
 from harness.report.training import training
-from harness.results.facts import Facts
 
 
 def build(content: Content, out: Path) -> list[Path]:
@@ -33,6 +28,13 @@ def build(content: Content, out: Path) -> list[Path]:
     pages = {"index.html": html(document), "README.md": markdown(document)}
     drawn = {figure.file: svg(figure.specification) for figure in document.figures()}
     return [_write(out / name, text) for name, text in {**pages, **drawn}.items()]
+
+
+def build_suite(
+    results_folder: Path | str, suite: str, reports: Path | str = Path("reports"), installation: str | None = None
+) -> list[Path]:
+    """Build ``reports/<suite>/`` from a results folder; ``UsageError`` where it has no such suite."""
+    return build(content_of(results_folder, suite, installation), Path(reports) / suite)
 
 
 def content_of(results_folder: Path | str, suite: str, installation: str | None = None) -> Content:

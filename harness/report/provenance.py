@@ -95,7 +95,8 @@ def _canary(content: Content) -> Table | None:
              Value(pretty(float(value), "s"))])
         for line, value in zip(kept.itertuples(index=False), kept["value"].tolist(), strict=True)
     ]  # fmt: skip
-    return Table([Column("When", kind="text"), Column("Canary", kind="text"), Column("Median")], rows, "A fixed piece of work at both ends")
+    columns = [Column("When", kind="text"), Column("Canary", kind="text"), Column("Median")]
+    return Table(columns, rows, "A fixed piece of work at both ends")
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
