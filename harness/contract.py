@@ -44,7 +44,9 @@ class TrainingParams:
     """Parameters that every technique that trains shares; a technique's own ``Params`` derives from this."""
 
     learning_rate: float = param(1e-3, "peak learning rate", low=0.0)
-    schedule: str = param("cosine", "learning-rate schedule after the warm-up", choices=("constant", "linear", "cosine"))
+    schedule: str = param(
+        "cosine", "learning-rate schedule after the warm-up", choices=("constant", "linear", "cosine")
+    )
     warmup_share: float = param(0.05, "share of the steps over which the rate rises", low=0.0, high=1.0)
     optimizer: str = param("adamw", "optimiser", choices=("adamw", "muon"))
     weight_decay: float = param(0.0, "decoupled weight decay", low=0.0)
@@ -117,7 +119,9 @@ class Checkpoint:
     made: frozenset[str] = frozenset()
     opened_by: Mapping[str, Any] = field(default_factory=dict)
 
-    def with_parts(self, kind: str | None = None, opened_by: Mapping[str, Any] | None = None, **parts: Path) -> Checkpoint:
+    def with_parts(
+        self, kind: str | None = None, opened_by: Mapping[str, Any] | None = None, **parts: Path
+    ) -> Checkpoint:
         """Return a checkpoint in which ``parts`` replace this one's and everything else passes through."""
         return Checkpoint(
             kind=kind or self.kind,

@@ -97,19 +97,34 @@ _DECLARED = (
     ),
     Metric(
         "peak_memory_rise_bytes", "B", "lower", "Peak memory rise",
-        "Peak memory of the work's spans less the resident memory of the interpreter and its libraries before the work.",
+        "Peak memory of the work's spans less that of the interpreter and its libraries before the work.",
     ),
     Metric(
         "runtime_memory_bytes", "B", "lower", "Runtime memory",
         "Resident memory of the interpreter with its libraries loaded, before any work.",
     ),
-    Metric("cuda_peak_allocated_bytes", "B", "lower", "GPU peak allocated", "torch.cuda.max_memory_allocated, reset per span."),
-    Metric("cuda_peak_reserved_bytes", "B", "lower", "GPU peak reserved", "torch.cuda.max_memory_reserved, reset per span."),
-    Metric("cuda_peak_active_bytes", "B", "lower", "GPU peak active", "active_bytes.all.peak of torch.cuda.memory_stats."),
-    Metric("cuda_alloc_retries", "1", "lower", "GPU allocator retries", "num_alloc_retries of torch.cuda.memory_stats."),
+    Metric(
+        "cuda_peak_allocated_bytes", "B", "lower", "GPU peak allocated",
+        "torch.cuda.max_memory_allocated, reset per span.",
+    ),
+    Metric(
+        "cuda_peak_reserved_bytes", "B", "lower", "GPU peak reserved",
+        "torch.cuda.max_memory_reserved, reset per span.",
+    ),
+    Metric(
+        "cuda_peak_active_bytes", "B", "lower", "GPU peak active",
+        "active_bytes.all.peak of torch.cuda.memory_stats.",
+    ),
+    Metric(
+        "cuda_alloc_retries", "1", "lower", "GPU allocator retries",
+        "num_alloc_retries of torch.cuda.memory_stats.",
+    ),
     Metric("checkpoint_bytes", "B", "lower", "Size on disk", "Bytes of the checkpoint's files that a user would ship."),
     Metric("weight_bytes", "B", "lower", "Weights on disk", "Bytes of the weight files alone (model and adapters)."),
-    Metric("bits_per_weight", "bit", "lower", "Bits per weight", "Bits of the weight files over the number of parameters."),
+    Metric(
+        "bits_per_weight", "bit", "lower", "Bits per weight",
+        "Bits of the weight files over the number of parameters.",
+    ),
     Metric("parameters", "1", "none", "Parameters", "Number of parameters, tied ones once."),
     # training facts
     Metric("trainable_parameters", "1", "none", "Trainable parameters", "Parameters that require a gradient."),
@@ -120,14 +135,23 @@ _DECLARED = (
         "train_seconds", "s", "none", "Training time",
         "Seconds of the optimiser steps so far (without evaluation, logging or saving), at a point of the curve.",
     ),
-    Metric("train_loss_first", "nats/token", "none", "First losses", "Mean training loss of the first tenth of the steps."),
-    Metric("train_loss_last", "nats/token", "lower", "Last losses", "Mean training loss of the last tenth of the steps."),
+    Metric(
+        "train_loss_first", "nats/token", "none", "First losses",
+        "Mean training loss of the first tenth of the steps.",
+    ),
+    Metric(
+        "train_loss_last", "nats/token", "lower", "Last losses",
+        "Mean training loss of the last tenth of the steps.",
+    ),
     Metric("train_loss", "nats/token", "lower", "Training loss", "Training loss at one optimiser step."),
     Metric(
         "validation_bits_per_byte", "bit/byte", "lower", "Validation bits per byte",
         "Bits per byte on fixed validation windows, at a point of the training curve.",
     ),
-    Metric("validation_loss", "nats/token", "lower", "Validation loss", "Loss on fixed validation examples during training."),
+    Metric(
+        "validation_loss", "nats/token", "lower", "Validation loss",
+        "Loss on fixed validation examples during training.",
+    ),
     # tokenizers
     Metric("vocabulary_size", "1", "none", "Vocabulary", "Number of entries of the tokenizer."),
     Metric("bytes_per_token", "byte", "higher", "Bytes per token", "UTF-8 bytes of held-out text over its tokens."),
@@ -138,7 +162,10 @@ _DECLARED = (
         "contention_share", "share", "lower", "Other processes' CPU share",
         "CPU seconds of all other processes over wall seconds times cores, while the step ran.",
     ),
-    Metric("supervisor_cpu_share", "share", "lower", "Launcher's CPU share", "CPU seconds of the launcher and its server over the step's wall time."),
+    Metric(
+        "supervisor_cpu_share", "share", "lower", "Launcher's CPU share",
+        "CPU seconds of the launcher and its server over the step's wall time.",
+    ),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _DECLARED}

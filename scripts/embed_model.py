@@ -1,7 +1,7 @@
-"""Copy the model that `suites/embedded_model.yaml` trained into the package, as 16-bit safetensors with its tokenizer.
+"""Copy the model that `suites/embedded_model.yaml` trained into the package, as 16-bit weights with its tokenizer.
 
-Run it after `harness run embedded_model`. Beside the weights it writes `provenance.json`: the record that made them, the
-recipe, the commit and the hash of every file, so that a reader can check what ships.
+Run it after `harness run embedded_model`. Beside the weights it writes `provenance.json`: the record that made them,
+the recipe, the commit and the hash of every file, so that a reader can check what ships.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def newest_training(store: Store) -> dict[str, Any]:
     """Return the newest record of a finished `clm` step whose checkpoint is still in the cache."""
     found = [
         record
-        for record in store.records(SUITE).found
+        for record in store.records(SUITE).records
         if record["status"] == "done" and record["coordinates"]["technique"] == "clm" and record["operation"] == "train"
         and store.has_checkpoint(record["step"])
     ]  # fmt: skip

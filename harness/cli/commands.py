@@ -43,7 +43,9 @@ def plan_command(
 
 @app.command("run")
 def run_command(
-    suite: Annotated[str | None, typer.Argument(metavar="SUITE", help="a suite file, or the name of one in suites/")] = None,
+    suite: Annotated[
+        str | None, typer.Argument(metavar="SUITE", help="a suite file, or the name of one in suites/")
+    ] = None,
     job: Annotated[Path | None, typer.Option(help="run one job file planned elsewhere, and nothing else")] = None,
     results: Results = Path("results"),
     reports: Annotated[Path, typer.Option(help="reports folder")] = Path("reports"),
@@ -72,7 +74,9 @@ def report_command(
     suite: SuiteName,
     results: Results = Path("results"),
     reports: Annotated[Path, typer.Option(help="reports folder")] = Path("reports"),
-    installation: Annotated[str | None, typer.Option(help="whose records; this checkout's or the newest if not given")] = None,
+    installation: Annotated[
+        str | None, typer.Option(help="whose records; this checkout's or the newest if not given")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write the report of a suite from its records; the same records give the same bytes."""
@@ -126,7 +130,9 @@ def doctor_command(as_json: AsJson = False) -> None:
 @app.command("prepare")
 def prepare_command(
     out: Annotated[Path, typer.Argument(metavar="FILE", help="where to write the prepared splits (a .zip)")],
-    suite: Annotated[str | None, typer.Option(help="prepare the data of this suite; the embedded default if not given")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="prepare the data of this suite; the embedded default if not given")
+    ] = None,
     data: Annotated[str | None, typer.Option(help="which of the suite's data sets, where it has several")] = None,
 ) -> None:
     """Write prepared splits to one file, so that a machine without the data's package can run too."""

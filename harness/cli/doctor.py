@@ -28,4 +28,5 @@ def show_doctor(found: dict[str, Any]) -> None:
     print("  " + ", ".join(f"{name} {version}" for name, version in found["libraries"].items()))
     print("techniques")
     for name, state in found["techniques"].items():
-        print(f"  {'ok     ' if state['runs'] else 'missing'} {name}" + "".join(f"; {text}" for text in state["missing"]))
+        lacks = "".join(f"; {text}" for text in state["missing"])
+        print(f"  {'ok     ' if state['runs'] else 'missing'} {name}{lacks}")

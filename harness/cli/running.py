@@ -56,7 +56,8 @@ def _sweep(plan: Plan, store: Store, isolation: str, *, as_json: bool) -> Outcom
     counts = plan.counts()
     if not counts["runnable"]:
         if not as_json:
-            print(f"{plan.suite.name}: nothing to run: {counts['done']} steps done already, {counts['skipped']} skipped")
+            done, skipped = counts["done"], counts["skipped"]
+            print(f"{plan.suite.name}: nothing to run: {done} steps done already, {skipped} skipped")
         return run(jobs(plan), store, isolation=isolation, canary=False, command=_command())
     _prepare_data(plan, store)
     with listener(plan, quiet=as_json) as on_event:
@@ -97,9 +98,11 @@ def _print_json(plan: Plan, outcome: Outcome, seconds: float) -> None:
 
 
 def _report(name: str, results: Path, reports: Path, *, as_json: bool) -> None:
-    from harness.cli.reporting import show_result_table, write_report
+    from harness.cli.reporting import content, show_results
+    from harness.report.build import build
 
-    written = write_report(name, results, reports, None)
+    found = content(name, results)
+    written = build(found, reports / name)
     if not as_json:
-        show_result_table(name, results)
+        show_results(found)
         print(f"report: {written[0]}")

@@ -10,7 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +51,12 @@ def load(cache: Path, step: str) -> Checkpoint:
 
 
 def open_input(job: Mapping[str, Any]) -> Checkpoint:
-    """Return what a job starts from: the checkpoint of its input step, or its model itself."""
+    """Return what a job starts from: the checkpoint of its input step, or its model; nothing in it is its own."""
     from harness.models.sources import open_model
 
     if job.get("input"):
-        return load(Path(job["cache"]), job["input"])
-    return open_model(job["model"], cache=Path(job["cache"]), seed=int(job.get("seed") or 0))
+        return replace(load(Path(job["cache"]), job["input"]), made=frozenset())
+    return open_model(job["model"], cache=Path(job["cache"]))
 
 
 def seal(checkpoint: Checkpoint, folder: Path, cache: Path, step: str) -> Path:
@@ -71,9 +72,8 @@ def seal(checkpoint: Checkpoint, folder: Path, cache: Path, step: str) -> Path:
         inside = path.resolve().is_relative_to(folder.resolve())
         if name in checkpoint.made and not inside:
             raise StepError(f"part '{name}' was made outside the step's output folder")
-        parts[name] = str(Path("checkpoints") / step / path.resolve().relative_to(folder.resolve())) if inside else (
-            _refer(cache, path)
-        )
+        within = Path("checkpoints") / step / path.resolve().relative_to(folder.resolve()) if inside else None
+        parts[name] = str(within) if within else _refer(cache, path)
     content = {
         "format": FORMAT,
         "kind": checkpoint.kind,
@@ -92,24 +92,17 @@ def seal(checkpoint: Checkpoint, folder: Path, cache: Path, step: str) -> Path:
     return final
 
 
-def part_bytes(path: Path) -> int:
-    """Bytes of all files of a part."""
-    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
-    return sum(item.stat().st_size for item in files)
-
-
 def weight_files(path: Path) -> list[Path]:
     """The weight files of a part, in a fixed order."""
     files = [path] if path.is_file() else sorted(path.rglob("*"))
     return [item for item in files if item.suffix in WEIGHT_SUFFIXES and item.is_file()]
 
 
-def content_hash(path: Path) -> str:
-    """SHA-256 over the relative names and bytes of a part's files, as 16 hex digits."""
+def content_hash(files: Sequence[Path]) -> str:
+    """SHA-256 over the names and bytes of files, as 16 hex digits."""
     digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     for item in files:
-        digest.update(str(item.relative_to(path) if item != path else item.name).encode() + b"\0")
+        digest.update(item.name.encode() + b"\0")
         with item.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)

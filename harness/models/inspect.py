@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Checkpoint
-from harness.models.checkpoint import content_hash, part_bytes, weight_files
+from harness.models.checkpoint import content_hash, weight_files
 
 MODEL_PARTS = ("model", "peft")
+TOKENIZER_PREFIXES = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "chat_template")
+NOT_SHIPPED = ("provenance", "README", "LICENSE", ".")
 
 
 def describe_model(model: Any) -> dict[str, Any]:
@@ -60,7 +62,8 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
     facts: dict[str, Any] = {"kind": checkpoint.kind, "parts": {}, "stored_bytes_by_dtype": {}}
     stored: Counter[str] = Counter()
     for name, path in sorted(checkpoint.parts.items()):
-        facts["parts"][name] = {"bytes": shipped_bytes(checkpoint, name), "sha256": content_hash(path)}
+        files = part_files(checkpoint, name)
+        facts["parts"][name] = {"bytes": sum(file.stat().st_size for file in files), "sha256": content_hash(files)}
         if name in MODEL_PARTS:
             stored.update(_stored_types(path))
     facts["stored_bytes_by_dtype"] = dict(sorted(stored.items()))
@@ -68,13 +71,17 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def shipped_bytes(checkpoint: Checkpoint, name: str) -> int:
-    """Bytes of one part; where two parts are one folder, tokenizer files count for the tokenizer alone."""
+    """Bytes of the files of one part that a user would ship."""
+    return sum(item.stat().st_size for item in part_files(checkpoint, name))
+
+
+def part_files(checkpoint: Checkpoint, name: str) -> list[Path]:
+    """Files of one part. A model's folder often holds its tokenizer too: each file counts for one part alone."""
     path = checkpoint.parts[name]
-    shared = [part for part, other in checkpoint.parts.items() if other == path and part != name]
-    if not shared:
-        return part_bytes(path)
-    weights = sum(item.stat().st_size for item in weight_files(path)) + (path / "config.json").stat().st_size
-    return weights if name == "model" else part_bytes(path) - weights
+    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
+    if name == "tokenizer":
+        return [item for item in files if item.name.startswith(TOKENIZER_PREFIXES)]
+    return [item for item in files if not item.name.startswith((*TOKENIZER_PREFIXES, *NOT_SHIPPED))]
 
 
 def weight_bytes(checkpoint: Checkpoint) -> int:

@@ -85,16 +85,10 @@ def _recorded_quantization(checkpoint: Checkpoint) -> Any:
 def _load_weights(
     checkpoint: Checkpoint, dtype: Any, hardware: Hardware, quantization: Any, attention: str | None
 ) -> Any:
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
     path = str(checkpoint.parts["model"])
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
-    if "random_weights" in checkpoint.opened_by:
-        torch.manual_seed(int(checkpoint.opened_by["random_weights"]))
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
-        model = AutoModelForCausalLM.from_config(config, dtype=dtype, **options)
-        return model.to(hardware.device)
     if quantization is not None or _is_quantized(Path(path)):
         options["device_map"] = {"": hardware.device}
         _say_once("bitsandbytes")

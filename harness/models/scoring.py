@@ -1,4 +1,4 @@
-"""Scores from a live transformers model: log-probabilities in batches, and the byte lengths that they are divided by."""
+"""Scores from a live transformers model: log-probabilities in batches, and the bytes that each token stands for."""
 
 from __future__ import annotations
 

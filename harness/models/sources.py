@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ SIZES = {
 ARCHITECTURES = ("llama", "gpt2")
 
 
-def open_model(spec: Mapping[str, Any], *, cache: Path, seed: int = 0) -> Checkpoint:
+def open_model(spec: Mapping[str, Any], *, cache: Path) -> Checkpoint:
     """Return the checkpoint that ``spec`` describes; ``ModelError`` in one line where it cannot be had."""
     match spec["kind"]:
         case "none":
@@ -40,7 +43,7 @@ def open_model(spec: Mapping[str, Any], *, cache: Path, seed: int = 0) -> Checkp
         case "hub":
             return _open_hub(spec)
         case "random":
-            return _write_architecture(spec, cache, seed=seed)
+            return _write_architecture(spec, cache, seed=int(spec.get("seed") or 0))
         case "architecture":
             return _write_architecture(spec, cache, seed=None)
         case kind:
@@ -100,22 +103,29 @@ def configuration(spec: Mapping[str, Any]) -> Any:
 
 
 def _write_architecture(spec: Mapping[str, Any], cache: Path, seed: int | None) -> Checkpoint:
-    import hashlib
-    import tempfile
-
+    """Write a configuration, with random 16-bit weights where a ``seed`` is given, once into the cache."""
     config = configuration(spec)
-    key = hashlib.sha256(json.dumps(config.to_dict(), sort_keys=True, default=str).encode()).hexdigest()[:16]
-    folder = cache / "architectures" / key
-    if not (folder / "config.json").is_file():
+    content = json.dumps([config.to_dict(), seed], sort_keys=True, default=str)
+    folder = cache / "architectures" / hashlib.sha256(content.encode()).hexdigest()[:16]
+    if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=folder.parent))
-        config.save_pretrained(fresh)
-        if folder.exists():
-            return Checkpoint(kind="blank", parts={"config": folder})
-        fresh.rename(folder)
+        config.save_pretrained(fresh) if seed is None else _write_random_weights(config, seed, fresh)
+        try:
+            fresh.rename(folder)
+        except OSError:  # another step was faster
+            shutil.rmtree(fresh)
     if seed is None:
         return Checkpoint(kind="blank", parts={"config": folder})
-    return Checkpoint(kind="causal", parts={"model": folder}, opened_by={"random_weights": seed})
+    return Checkpoint(kind="causal", parts={"model": folder})
+
+
+def _write_random_weights(config: Any, seed: int, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(seed)
+    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
 
 
 def _open_hub(spec: Mapping[str, Any]) -> Checkpoint:
@@ -127,7 +137,7 @@ def _open_hub(spec: Mapping[str, Any]) -> Checkpoint:
     try:
         path = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except LocalEntryNotFoundError:
-        raise ModelError(f"model {name}@{revision} is not in the local hub cache and the hub cannot be reached") from None
+        raise ModelError(f"model {name}@{revision} is not in the hub's cache and the hub cannot be reached") from None
     except HfHubHTTPError as error:
         raise ModelError(f"model {name}@{revision} cannot be had from the hub: {str(error).splitlines()[0]}") from None
     return open_folder(path)

@@ -144,8 +144,8 @@ def _evaluate(job: Mapping[str, Any], adapter: Any, task: Any, request: Job) -> 
     """Open the checkpoint with the adapter of the last stage, let the task score it, keep what others need."""
     with request.meter.span("load"):
         scorer = adapter.eval(request)
-    if hasattr(scorer, "describe"):
-        request.meter.observe("scorer", scorer.describe())
+    with request.meter.span("inspect"):
+        _describe(scorer, request)
     with request.meter.span("score"):
         task.score(scorer, request)
     if request.artefacts is not None:
@@ -162,6 +162,22 @@ def _inspect(checkpoint: Checkpoint, meter: Any) -> None:
     meter.observe("checkpoint", inspect_checkpoint(checkpoint))
     meter.metric("checkpoint_bytes", checkpoint_bytes(checkpoint))
     meter.metric("weight_bytes", weight_bytes(checkpoint))
+
+
+def _describe(scorer: Any, request: Job) -> None:
+    """Record what was really opened and what it takes on disk, so that every method's size is known the same way."""
+    if not hasattr(scorer, "describe"):
+        return
+    from harness.models.inspect import checkpoint_bytes, weight_bytes
+
+    found = scorer.describe()
+    request.meter.observe("scorer", found)
+    size = weight_bytes(request.checkpoint)
+    request.meter.metric("checkpoint_bytes", checkpoint_bytes(request.checkpoint))
+    request.meter.metric("parameters", found["parameters"])
+    if size:
+        request.meter.metric("weight_bytes", size)
+        request.meter.metric("bits_per_weight", 8 * size / found["parameters"])
 
 
 def _artefacts(job: Mapping[str, Any], scratch: Path) -> Path | None:

@@ -37,7 +37,7 @@ class Choice(Task):
             items = job.data.view("choices", self.params.split)[: self.params.items]
             encoded, left_out = _encode(items, scorer)
         if not encoded:
-            raise DataError(f"no choice item of '{job.data.name}' fits the model's context of {scorer.max_length} tokens")
+            raise DataError(f"no choice item of '{job.data.name}' fits the context of {scorer.max_length} tokens")
         with job.meter.span("score"):
             sums = _conditional(encoded, scorer)
         with job.meter.span("score_prior"):

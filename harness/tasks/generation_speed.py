@@ -6,6 +6,7 @@ are both timed directly and never obtained by subtracting one run from another.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from dataclasses import dataclass
 from time import perf_counter
@@ -46,7 +47,7 @@ class GenerationSpeed(Task):
             for _ in range(params.repeats):
                 moments = _timed(scorer, prompts, params.new_tokens)
                 first.append(moments[0])
-                between += [after - before for before, after in zip(moments, moments[1:], strict=False)]
+                between += [after - before for before, after in itertools.pairwise(moments)]
                 rates.append(params.batch * (params.new_tokens - 1) / (moments[-1] - moments[0]))
                 job.meter.progress()
         prefill = [params.batch * params.prompt_tokens / seconds for seconds in first]

@@ -69,7 +69,7 @@ def text_to_score(
 def answers_to_score(
     items: Iterable[Mapping[str, str]], tokenizer: Any, byte_lengths: Sequence[int], length: int, limit: int
 ) -> list[Scored]:
-    """Held-out instructions in their order, at most ``limit`` that fit ``length`` tokens; the answer's targets count."""
+    """Held-out instructions in their order, at most ``limit`` that fit ``length`` tokens; answers' targets count."""
     found: list[Scored] = []
     for item in items:
         prompt, answer = encode_pair(tokenizer, item["prompt"], item["answer"])

@@ -120,6 +120,7 @@ def _trainer(job: Job, setup: TrainingSetup, model: Any, tokenizer: Any, example
 
     class MeteredTrainer(Trainer):
         harness_counts: _Counts
+        optimizer: Any
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
             loss = super().training_step(model, inputs, num_items_in_batch)

@@ -57,7 +57,11 @@ def finetune(
     quantization: Callable[[], Any] | None = None,
     opened_by: dict[str, Any] | None = None,
 ) -> Checkpoint:
-    """Train on instructions with a loss on the answers; ``prepare`` makes the loaded model ready, ``save`` writes ``part``."""
+    """Train on instructions with a loss on the answers.
+
+    ``prepare`` makes the loaded model ready to train, ``save`` writes the checkpoint's ``part``; ``quantization`` gives
+    the configuration in which the base is loaded, ``opened_by`` what a later loader must know of it.
+    """
     setup = training_setup(job)
     meter = job.meter
     with meter.span("load"):
@@ -77,7 +81,8 @@ def finetune(
     with meter.span("save"):
         save(model, job.part(part))
     made = {name: path for name, path in start.parts.items() if name in start.made}
-    return start.with_parts(opened_by=opened_by, **{**made, part: job.part(part)})
+    parts: dict[str, Any] = {**made, part: job.part(part)}
+    return start.with_parts(opened_by=opened_by, **parts)
 
 
 def _merged_first(job: Job) -> Checkpoint:

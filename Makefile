@@ -1,0 +1,54 @@
+# Two commands for a fresh machine: `make bench` and `make test`. Both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup bench test test-all lint benchmarks schema ngram embedded clean
+
+help:
+	@echo "make bench       set up, run suites/quick.yaml, show the table, write reports/quick/"
+	@echo "make test        set up, run the tests (under 12 minutes on 2 cores)"
+	@echo "make test-all    the same with the slow cases"
+	@echo "make lint        ruff, mypy, import-linter"
+	@echo "make benchmarks  speed of the harness itself (pytest-benchmark)"
+	@echo "make embedded    train the embedded model again (about an hour) and put it into the package"
+	@echo "make ngram       recompute the n-gram reference of the embedded data"
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q torch==2.13.0
+	$(BIN)/pip install -q -e '.[dev]'
+	touch $(STAMP)
+
+bench: setup
+	$(BIN)/harness run suites/quick.yaml
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+benchmarks: setup
+	$(BIN)/python -m pytest tests/benchmarks --benchmark-columns=min,median,max,rounds
+
+schema: setup
+	$(BIN)/python -c "from harness.plan.suite import to_schema; print(to_schema(), end='')" > suites/suite.schema.json
+
+ngram: setup
+	$(BIN)/python scripts/ngram_baseline.py
+
+embedded: setup
+	$(BIN)/harness run suites/embedded_model.yaml
+	$(BIN)/python scripts/embed_model.py
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,66 @@
+"""Rows to report, and the result table in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.cli.planning import suite_file
+from harness.plan.suite import load
+from harness.results.store import Store
+
+if TYPE_CHECKING:
+    from harness.report.content import Content
+    from harness.report.document import Table
+
+
+def content(name: str, results: Path, installation: str | None = None) -> Content:
+    """Compact the rows of a suite and read what its report is made of."""
+    from harness.report.build import content_of
+    from harness.results.rows import compact
+
+    suite = suite_name(name, results)
+    compact(results, suite)
+    return content_of(results, suite, installation or Store(results).installation)
+
+
+def write_report(name: str, results: Path, reports: Path, installation: str | None) -> list[Path]:
+    """Write the report of a suite, named by file or by name, and return the files."""
+    from harness.report.build import build
+
+    found = content(name, results, installation)
+    return build(found, reports / str(found.plan["suite"]))
+
+
+def suite_name(name: str, results: Path) -> str:
+    """The name under which a suite's records lie: of a folder of results, else that of the file."""
+    if name in Store(results).suites():
+        return name
+    return load(suite_file(name)).name
+
+
+def show_results(found: Content) -> None:
+    """Print the headline and the result table of a report."""
+    from harness.report.document import Table
+    from harness.report.headline import headline
+    from harness.report.results import results
+
+    for block in results(found).blocks:
+        if isinstance(block, Table):
+            _show_table(block)
+    for sentence in headline(found):
+        print(f"- {sentence}")
+
+
+def _show_table(table: Table) -> None:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    shown = RichTable(title=Text(table.caption, style="bold"), title_justify="left", header_style="bold", box=None)
+    for column in table.columns:
+        shown.add_column(Text(f"{column.title}\n{column.note}".strip()), justify="right" if column.note else "left")
+    for row in table.rows:
+        cells = [Text(" ".join(part for part in (value.text, value.mark) if part)) for value in row.values]
+        shown.add_row(*cells, style="bold" if row.kind == "baseline" else "")
+    Console().print(shown)
