@@ -140,6 +140,15 @@ class Content:
                 return (metric, float(by_step.first().mean())), (metric, float(by_step.last().mean()))
         return None, None
 
+    def chance(self, steps: Iterable[str]) -> float | None:
+        """Share of multiple-choice items that guessing gets right, where the records say how many options there are."""
+        status = self.done[(self.done["metric"] == "status") & self.done["step"].isin(list(steps))]
+        for record in status["record"].astype(str):
+            items = self.facts.observed.get(record, {}).get("items")
+            if isinstance(items, Mapping) and items.get("options"):
+                return 1 / float(items["options"])
+        return None
+
     def tasks_with(self, metric: str) -> list[str]:
         """Tasks that give ``metric``, in their order."""
         having = {line["task"] for line in self.summary if line["operation"] == "eval" and line["metric"] == metric}

@@ -74,7 +74,9 @@ def _quality(content: Content, which: Key, task: str, metric: str) -> str | None
         sentence = f"No method improved on the baseline in {about} ({pretty(best['value'], best['unit'])})"
     else:
         sentence = f"Best {about}: {_name(best)} with {pretty(best['value'], best['unit'])}{_change(best, content)}"
-    return f"{sentence}{_tied(tied, best)}."
+    chance = content.chance(best["steps"]) if metric == "choice_accuracy" else None
+    guess = f"; chance is {pretty(chance, best['unit'])}" if chance else ""
+    return f"{sentence}{_tied(tied, best)}{guess}."
 
 
 def _divergence(content: Content, which: Key) -> list[str]:

@@ -8,12 +8,13 @@ from importlib import resources
 from typing import Any
 
 import jinja2
+import markupsafe
 
 from harness.report.document import Document, Figure
 from harness.report.figures import javascript
 
 _SPECIAL = re.compile(r"([\\`*\[\]|~])")
-_LINE_START = re.compile(r"^([#>+\-]|\d+\.)", re.MULTILINE)
+_LINE_START = re.compile(r"^(\d*)([#>+\-]|(?<=\d)[.)])(?=\s|$|[#>+\-])")
 
 
 def html(document: Document) -> str:
@@ -38,7 +39,7 @@ def _environment(escape: bool) -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters.update(md=_escape_markdown, json=_script_json)
+    environment.filters.update(md=_escape_markdown, json=_script_json, breakable=_breakable)
     return environment
 
 
@@ -46,7 +47,12 @@ def _escape_markdown(text: Any) -> str:
     """Text that Markdown shows as it is, on one line; no markup in a name survives."""
     one_line = " ".join(str(text).split())
     plain = one_line.replace("&", "&amp;").replace("<", "&lt;")
-    return _LINE_START.sub(r"\\\1", _SPECIAL.sub(r"\\\1", plain)) if plain != "-" else plain
+    return _LINE_START.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", plain)) if plain != "-" else plain
+
+
+def _breakable(text: Any) -> markupsafe.Markup:
+    """Escaped text that a narrow column may break after brackets, commas and underscores."""
+    return markupsafe.Markup(re.sub(r"([(,_=])(?=\w)", r"\1<wbr>", str(markupsafe.escape(text))))
 
 
 def _script_json(figure: Figure) -> str:
