@@ -16,6 +16,7 @@ import numpy
 Kind = Literal["seeds", "items", "repeats"]
 RESAMPLES = 2000
 LEVEL = 0.95
+_MANY = 1000
 _MAX_DRAWS = 20_000_000
 
 
@@ -64,16 +65,21 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval | N
 
 
 def bootstrap_median(values: Sequence[float], seed: int = 0, level: float = LEVEL) -> Interval | None:
-    """Median of repeated measurements with its percentile-bootstrap interval."""
+    """Median of repeated measurements with its percentile-bootstrap interval.
+
+    Above ``_MANY`` samples that interval's limit is used: the order statistics at n/2 -+ z sqrt(n)/2.
+    """
     sample = numpy.asarray(values, dtype=float)
     if not len(sample):
         return None
     if len(sample) == 1:
         return Interval(float(sample[0]), None, None, 1, "repeats")
-    generator = numpy.random.default_rng(seed)
-    resamples = min(RESAMPLES, max(200, _MAX_DRAWS // len(sample)))
-    draws = numpy.median(sample[generator.integers(0, len(sample), (resamples, len(sample)))], axis=1)
-    low, high = _tails(draws, level)
+    if len(sample) > _MANY:
+        low, high = _order_statistics(numpy.sort(sample), level)
+    else:
+        generator = numpy.random.default_rng(seed)
+        draws = numpy.median(sample[generator.integers(0, len(sample), (RESAMPLES, len(sample)))], axis=1)
+        low, high = _tails(draws, level)
     return Interval(float(numpy.median(sample)), low, high, len(sample), "repeats")
 
 
@@ -144,6 +150,14 @@ def _t_quantile(level: float, freedom: int) -> float:
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 0.5 + level / 2))
+
+
+def _order_statistics(ordered: numpy.ndarray, level: float) -> tuple[float, float]:
+    from scipy.special import ndtri
+
+    half = float(ndtri(0.5 + level / 2)) * len(ordered) ** 0.5 / 2
+    low, high = int(len(ordered) / 2 - half), min(len(ordered) - 1, int(numpy.ceil(len(ordered) / 2 + half)))
+    return float(ordered[low]), float(ordered[high])
 
 
 def _tails(draws: numpy.ndarray, level: float) -> tuple[float, float]:

@@ -42,7 +42,8 @@ def _state(content: Content) -> str:
     }
     counts["not run yet"] = total - sum(counts.values())
     parts = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    return f"{total} combinations of method and precision were planned: {parts or 'none'}."
+    planned = "combination of method and precision was" if total == 1 else "combinations of method and precision were"
+    return f"{total} {planned} planned: {parts or 'none'}."
 
 
 def _qualities(content: Content, which: Key) -> list[str]:

@@ -175,7 +175,10 @@ def _parquet_bytes(frame: pandas.DataFrame, digest: str) -> bytes:
     import pyarrow.parquet
 
     unreadable = frame.attrs.get("unreadable", [])
-    table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    numbers = {"value": pyarrow.float64(), "sample": pyarrow.int64(), "seed": pyarrow.int64(), "dirty": pyarrow.bool_()}
+    texts = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+    schema = pyarrow.schema([(name, numbers.get(name, texts)) for name in COLUMNS])
+    table = pyarrow.Table.from_pandas(frame[list(COLUMNS)], schema=schema, preserve_index=False)
     facts = json.dumps({"digest": digest, "unreadable": unreadable}, sort_keys=True).encode()
     table = table.replace_schema_metadata({_METADATA: facts})
     sink = io.BytesIO()
@@ -204,6 +207,11 @@ def _facts(table: pyarrow.Table) -> dict[str, Any]:
 def _frame(table: pyarrow.Table) -> pandas.DataFrame:
     nullable = {"int64": pandas.Int64Dtype(), "bool": pandas.BooleanDtype()}
     frame: pandas.DataFrame = table.select(list(COLUMNS)).to_pandas(types_mapper=lambda kind: nullable.get(str(kind)))
+    # pyarrow gives categories of type object where a column has no text at all
+    none = pandas.CategoricalDtype(pandas.Index([], dtype="str"))
+    texts = [name for name in frame if isinstance(frame[name].dtype, pandas.CategoricalDtype)]
+    empty = [name for name in texts if not frame[name].count()]
+    frame = frame.astype(dict.fromkeys(empty, none))
     frame.attrs["unreadable"] = _facts(table).get("unreadable", [])
     return frame
 

@@ -1,0 +1,161 @@
+"""The summary: baseline, paired differences, ties, and what must never be compared."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pandas
+import pytest
+
+from harness.analyse.summary import summarize
+from harness.results.items import items_of
+from harness.results.rows import frame_of
+
+
+def table(records: list[dict[str, Any]], plan: dict[str, Any] | None = None, **options: Any) -> pandas.DataFrame:
+    return summarize(frame_of(records), items_of(records), plan, **options)
+
+
+def line(found: pandas.DataFrame, method: str, metric: str, task: str = "perplexity", precision: str = "fp32") -> Any:
+    names = {"method": method, "metric": metric, "task": task, "precision": precision}
+    mask = pandas.Series(True, index=found.index)
+    for name, value in names.items():
+        mask &= found[name] == value
+    assert mask.sum() == 1, names
+    return found[mask].iloc[0]
+
+
+@pytest.fixture(scope="module")
+def whole(synthetic: ModuleType) -> pandas.DataFrame:
+    return table(synthetic.records(), synthetic.plan())
+
+
+def scored(synthetic: ModuleType, method: str, right: list[int], **changes: Any) -> dict[str, Any]:
+    items = {"choice": {"item": list(range(len(right))), "correct": right}}
+    metrics = {"choice_accuracy": sum(right) / len(right)}
+    return synthetic.record("eval", method, task="choice", metrics=metrics, items=items, **changes)
+
+
+def test_mean_and_interval_over_seeds(synthetic: ModuleType) -> None:
+    records = [
+        synthetic.record("eval", "lora", task="perplexity", seed=seed, metrics={"loss": loss})
+        for seed, loss in ((0, 2.0), (1, 2.2), (2, 2.4))
+    ]
+    found = line(table(records), "lora", "loss")
+    assert found["value"] == pytest.approx(2.2) and found["seeds"] == 3 and found["interval"] == "seeds"
+    assert found["low"] == pytest.approx(2.2 - 4.3027 * 0.2 / 3**0.5, abs=1e-4)
+
+
+def test_a_single_seed_has_the_interval_over_its_items(whole: pandas.DataFrame) -> None:
+    found = line(whole, "base", "loss")
+    assert found["interval"] == "items" and found["low"] < found["value"] < found["high"]
+    assert line(whole, "base", "decode_tokens_per_second", "generation_speed")["interval"] == "repeats"
+
+
+def test_items_reproduce_the_recorded_metric(synthetic: ModuleType) -> None:
+    from harness.analyse.paired import RECIPES, ItemScores
+
+    records = [one for one in synthetic.records(("int8",)) if one["status"] == "done" and one["items"]]
+    scores = ItemScores(items_of(records))
+    checked = 0
+    for one in records:
+        for metric in set(RECIPES) & set(one["metrics"]):
+            found = scores.interval(metric, (one["step"],))
+            assert found is not None and found.estimate == pytest.approx(one["metrics"][metric], rel=1e-9)
+            checked += 1
+    assert checked >= 10
+
+
+def test_differences_are_paired_and_at_the_same_precision(whole: pandas.DataFrame) -> None:
+    int4, base = line(whole, "int4", "loss"), line(whole, "base", "loss")
+    assert int4["difference"] == pytest.approx(int4["value"] - base["value"])
+    assert 0 < int4["difference_low"] < int4["difference"] < int4["difference_high"]
+    # unpaired, the two intervals overlap and nothing could be said
+    assert int4["low"] < base["high"]
+    half = line(whole, "int4", "loss", precision="bf16-mixed")
+    assert half["difference"] == pytest.approx(
+        half["value"] - line(whole, "base", "loss", precision="bf16-mixed")["value"]
+    )
+
+
+def test_the_baseline_has_no_difference_from_itself(whole: pandas.DataFrame) -> None:
+    assert pandas.isna(line(whole, "base", "loss")["difference"])
+
+
+def test_near_lossless_is_ordered_by_divergence_with_intervals_apart(whole: pandas.DataFrame) -> None:
+    int8, int4 = (line(whole, method, "kl_divergence") for method in ("int8", "int4"))
+    assert int8["high"] < int4["low"]
+    assert line(whole, "int8", "loss")["tied"] and not line(whole, "int4", "loss")["tied"]
+
+
+def test_tied_is_paired(synthetic: ModuleType) -> None:
+    best = [1] * 60 + [0] * 40
+    near = [*best[:59], 0, 1, *best[61:]]
+    far = [0] * 30 + best[30:]
+    found = table([scored(synthetic, name, right) for name, right in (("a", best), ("b", near), ("c", far))])
+    assert line(found, "a", "choice_accuracy", "choice")["best"]
+    assert line(found, "b", "choice_accuracy", "choice")["tied"]
+    assert not line(found, "c", "choice_accuracy", "choice")["tied"]
+
+
+def test_mcnemar_only_where_items_are_right_or_wrong(whole: pandas.DataFrame) -> None:
+    assert 0 <= line(whole, "int4", "choice_accuracy", "choice")["p_value"] < 0.05
+    assert pandas.isna(line(whole, "int4", "loss")["p_value"])
+
+
+def test_without_items_or_seeds_only_equal_values_are_tied(synthetic: ModuleType) -> None:
+    records = [
+        synthetic.record("eval", name, task="perplexity", metrics={"loss": loss})
+        for name, loss in (("a", 2.0), ("b", 2.0001), ("c", 2.0))
+    ]
+    found = table(records)
+    assert [bool(line(found, name, "loss")["tied"]) for name in "abc"] == [True, False, True]
+
+
+def test_other_models_and_hardware_are_not_compared(synthetic: ModuleType) -> None:
+    records = [
+        synthetic.record("eval", "base", task="perplexity", metrics={"loss": 2.0}),
+        synthetic.record("eval", "lora", task="perplexity", metrics={"loss": 1.0}, model="another"),
+        synthetic.record("eval", "lora", task="perplexity", metrics={"loss": 1.5}, hardware="cuda"),
+    ]
+    found = table(records, baseline="base")
+    assert found.loc[found["metric"] == "loss", "difference"].isna().all()
+    assert found.loc[found["metric"] == "loss", "tied"].isna().all()
+
+
+def test_a_failed_seed_is_not_counted_as_zero(synthetic: ModuleType) -> None:
+    done = synthetic.record("eval", "lora", task="perplexity", seed=0, metrics={"loss": 2.0})
+    failed = done | synthetic.record("eval", "lora", task="perplexity", seed=1, metrics={"loss": 0.0}, status="failed")
+    found = line(table([done, failed]), "lora", "loss")
+    assert found["value"] == 2.0 and found["seeds"] == 1
+
+
+def test_the_latest_done_attempt_decides(synthetic: ModuleType) -> None:
+    records = [
+        synthetic.record("eval", "base", task="perplexity", attempt=number, status=status, metrics=metrics)
+        for number, status, metrics in (
+            (2, "done", {"loss": 2.0}), (9, "done", {"loss": 3.0}), (10, "done", {"loss": 4.0}), (11, "failed", {}),
+        )
+    ]  # fmt: skip
+    assert line(table(records), "base", "loss")["value"] == 4.0
+
+
+def test_only_one_installation_is_used(synthetic: ModuleType) -> None:
+    old = synthetic.record("eval", "base", task="perplexity", metrics={"loss": 9.0}, installation="old")
+    new = synthetic.record("eval", "base", task="perplexity", metrics={"loss": 2.0}, installation="new")
+    old["started"], new["started"] = "2026-01-01T00:00:00.000Z", "2026-02-01T00:00:00.000Z"
+    assert line(table([old, new]), "base", "loss")["value"] == 2.0
+    assert line(table([old, new], installation="old"), "base", "loss")["value"] == 9.0
+    assert line(table([old, new], installation="unknown"), "base", "loss")["value"] == 2.0
+
+
+def test_a_step_that_seeds_share_counts_once(synthetic: ModuleType) -> None:
+    record = synthetic.record("eval", "base", task="perplexity", metrics={"loss": 2.0})
+    axes = {name: record["coordinates"][name] for name in ("method", "model", "data", "precision", "hardware")}
+    cells = [{"id": str(seed), **axes, "seed": seed, "steps": [record["step"]]} for seed in (0, 1)]
+    assert line(table([record], {"cells": cells}), "base", "loss")["seeds"] == 1
+
+
+def test_nothing_done_gives_an_empty_table(synthetic: ModuleType) -> None:
+    assert table([synthetic.record("eval", "base", status="failed", reason="x")]).empty
