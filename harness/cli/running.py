@@ -12,6 +12,7 @@ from harness.cli.progress import listener
 from harness.errors import UsageError
 from harness.plan.job import jobs
 from harness.plan.plan import Plan
+from harness.plan.steps import Step
 from harness.plan.suite import load
 from harness.results.store import Store
 from harness.run.events import Outcome
@@ -65,12 +66,23 @@ def _sweep(plan: Plan, store: Store, isolation: str, *, as_json: bool) -> Outcom
 
 
 def _prepare_data(plan: Plan, store: Store) -> None:
-    """Build what is built once, before anything is measured, so that no step's data span pays for it."""
+    """Build what is built once, and read every view once, before anything is measured.
+
+    No step's data span pays for the building, and data without what the suite needs is an error before the sweep.
+    """
     from harness.data import open_dataset
 
-    specs = {step.data.identity: step.data.spec for step in plan.steps if step.reads_data and step.state == "runnable"}
-    for spec in specs.values():
-        open_dataset(spec, cache=store.cache)
+    steps = [step for step in plan.steps if step.reads_data and step.state == "runnable"]
+    for identity, source in {step.data.identity: step.data for step in steps}.items():
+        dataset = open_dataset(source.spec, cache=store.cache)
+        views = {_view(step) for step in steps if step.data.identity == identity}
+        for view in sorted(view for view in views if view):
+            dataset.view(view, "test")
+
+
+def _view(step: Step) -> str | None:
+    """The data view that a step reads."""
+    return step.task.task.view() if step.task is not None else step.stage.call.kind.view
 
 
 def _command() -> list[str]:

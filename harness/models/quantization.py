@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.contract import Checkpoint, Job
@@ -53,13 +54,13 @@ def quantize(job: Job, recipe: Recipe) -> Checkpoint:
     import torch
 
     meter = job.meter
-    with tempfile.TemporaryDirectory(dir=job.output) as folder:
+    with tempfile.TemporaryDirectory(dir=job.output.resolve()) as folder:
         source = job.checkpoint
         if "peft" in source.parts:
             with meter.span("merge"):
                 load_merged(source, job.precision, job.hardware).save_pretrained(folder)
             parts = {name: path for name, path in source.parts.items() if name != "peft"}
-            source = Checkpoint(kind=source.kind, parts=parts).with_parts(model=job.output / folder)
+            source = Checkpoint(kind=source.kind, parts=parts).with_parts(model=Path(folder))
         with meter.span("compress"):
             model = load_model(
                 source, job.precision, job.hardware, quantization=recipe.config(), storage=torch.bfloat16
