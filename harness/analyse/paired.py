@@ -90,10 +90,14 @@ def _averaged(frames: list[pandas.DataFrame], recipe: Recipe) -> pandas.DataFram
     for frame in frames:
         weight = frame[recipe.weight].astype(float) if recipe.weight else pandas.Series(1.0, index=frame.index)
         amount = frame[recipe.amount].astype(float) * recipe.factor * (weight if recipe.amount_is_mean else 1.0)
-        scores = pandas.DataFrame({"item": frame["item"], "amount": amount, "weight": weight})
-        seeds.append(scores.dropna().set_index("item"))
+        index = pandas.Index(frame["item"].to_numpy(dtype=object), name="item")
+        columns = {"amount": amount.to_numpy(), "weight": weight.to_numpy()}
+        seeds.append(pandas.DataFrame(columns, index).dropna())
     if len(seeds) == 1:
         return seeds[0]
+    first = seeds[0]
+    if all(first.index.equals(other.index) for other in seeds[1:]):
+        return pandas.DataFrame(sum(seed.to_numpy() for seed in seeds) / len(seeds), first.index, first.columns)
     whole = pandas.concat(seeds).groupby(level=0, sort=False)
     return whole.mean()[whole.size() == len(seeds)]
 

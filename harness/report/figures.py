@@ -89,7 +89,7 @@ def specification(chart: Any) -> Spec:
     ).configure_legend(labelLimit=260, titleFontWeight="normal", labelFontSize=11).configure_title(
         fontWeight="normal", fontSize=13, anchor="start"
     )  # fmt: skip
-    spec: Spec = _rounded(whole.to_dict())
+    spec: Spec = _rounded(whole.to_dict(validate=False))
     return spec
 
 
