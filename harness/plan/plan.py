@@ -49,6 +49,7 @@ class Plan:
             "format": FORMAT,
             "suite": self.suite.name,
             "question": self.suite.question,
+            "notes": list(self.suite.notes),
             "baseline": self.suite.baseline,
             "limits": dict(self.suite.limits),
             "counts": self.counts(),

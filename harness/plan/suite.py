@@ -66,6 +66,7 @@ class Suite:
     sweeps: tuple[Sweep, ...]
     baseline: str | None
     limits: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     resolver: Resolver = field(default_factory=Resolver, repr=False, compare=False)
 
 
@@ -132,7 +133,10 @@ class _Loader:
         sweeps = tuple(self._sweep(where, part) for where, part in parts)
         limits = self.form.limits.model_dump()
         baseline = self._baseline(sweeps)
-        return Suite(self.name, self.form.question, self.document.file, sweeps, baseline, limits, self.resolver)
+        notes = tuple(self.form.notes)
+        return Suite(
+            self.name, self.form.question, self.document.file, sweeps, baseline, limits, notes, self.resolver
+        )  # fmt: skip
 
     def _known(self, source: DataSource) -> DataSource:
         """Ask the data layer for the views, so that a wrong specification is found here."""

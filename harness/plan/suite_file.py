@@ -159,6 +159,7 @@ class SuiteForm(SweepForm):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
     question: str = Field("", description="what the suite answers, in one line")
+    notes: list[str] = Field(default=[], description="what a reader of the report should know about data and models")
     limits: LimitsForm = LimitsForm()
     models: dict[str, ModelForm] = {}
     data_sets: dict[str, DataForm] = {}
