@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -12,20 +13,22 @@ from harness.report.document import Block, Bullets, Column, Paragraph, Row, Sect
 from harness.report.numbers import pretty
 
 MOST_NAMED = 4
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 CANARY = ("canary_matmul_seconds", "canary_copy_seconds")
 
 
 def validity(content: Content) -> Section:
     """Every validity flag with the steps that raised it, and the records that could not be read."""
-    flagged: dict[str, list[str]] = {}
+    flagged: dict[str, list[tuple[str, str]]] = {}
     kept = content.rows[(content.rows["metric"] == "status") & content.rows["flags"].notna()]
     for line in kept.sort_values("record").itertuples(index=False):
         for text in str(line.flags).split("; "):
-            flagged.setdefault(text, []).append(_step_name(line))
+            flagged.setdefault(_NUMBER.sub("#", text), []).append((text, _step_name(line)))
     rows = [
-        Row([Value(text, kind="text"), Value(str(len(steps))), Value(_named(steps), kind="text")])
-        for text, steps in sorted(flagged.items())
-    ]
+        Row([Value(_alike([text for text, _ in told]), kind="text"), Value(str(len(told))),
+             Value(_named([step for _, step in told]), kind="text")])
+        for _, told in sorted(flagged.items())
+    ]  # fmt: skip
     blocks: list[Block] = []
     if rows:
         blocks.append(Table([Column("Flag", kind="text"), Column("Steps"), Column("Which", kind="text")], rows))
@@ -110,6 +113,13 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             found.append((name, "-" if value is None else str(value)))
     return found
+
+
+def _alike(texts: list[str]) -> str:
+    """One text for flags that differ in their numbers alone: each number becomes its range."""
+    columns = list(zip(*(_NUMBER.findall(text) for text in texts), strict=True))
+    ranges = iter([min(column, key=float), max(column, key=float)] for column in columns)
+    return _NUMBER.sub(lambda _: "-".join(dict.fromkeys(next(ranges))), texts[0])
 
 
 def _named(steps: list[str]) -> str:

@@ -232,6 +232,15 @@ def test_machine_commit_dirt_and_flags(synthetic: ModuleType) -> None:
     assert facts["cpu model"] == "Example CPU 9000"
 
 
+def test_flags_that_differ_in_a_number_are_one_line_with_its_range(synthetic: ModuleType) -> None:
+    records = [
+        synthetic.record("eval", method, task="choice", flags=[f"others used {share}% of 2 cores"])
+        for method, share in (("base", 9), ("int8", 63), ("int4", 12.5))
+    ]
+    lines = tables(compose(content(records)), "Validity flags")[0].rows
+    assert [(one.values[0].text, one.values[1].text) for one in lines] == [("others used 9-63% of 2 cores", "3")]
+
+
 def test_other_installations_are_named_and_not_mixed_in(synthetic: ModuleType) -> None:
     ours = synthetic.record("eval", "base", task="perplexity", metrics={"loss": 2.0, "bits_per_byte": 1.0})
     theirs = synthetic.record(
