@@ -39,10 +39,10 @@ class TinyData:
     name = "tiny"
     fingerprint = "tiny-1"
 
-    def __init__(self) -> None:
+    def __init__(self, train: int = 120) -> None:
         self._views = {
             split: _generated(random.Random(split), count)
-            for split, count in (("train", 120), ("validation", 12), ("test", 12))
+            for split, count in (("train", train), ("validation", 12), ("test", 12))
         }
 
     def views(self) -> tuple[str, ...]:
@@ -161,6 +161,12 @@ def tiny_data() -> TinyData:
     return TinyData()
 
 
+@pytest.fixture(scope="session")
+def few_data() -> TinyData:
+    """Eight training items: at a batch of eight every step sees all of them, so that losses compare step by step."""
+    return TinyData(train=8)
+
+
 @pytest.fixture
 def meter() -> RecordingMeter:
     return RecordingMeter()
@@ -168,7 +174,7 @@ def meter() -> RecordingMeter:
 
 @pytest.fixture(scope="session")
 def make_job(tiny_data: TinyData, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Job]:
-    """Make a job: ``make_job(checkpoint, params=..., precision="fp32", steps=4, modifiers=["..."], **fields of Job)``."""
+    """Make a job: ``make_job(checkpoint, params=..., steps=4, modifiers=["..."], **fields of Job)``."""
 
     def make(
         checkpoint: Checkpoint, *, precision: str = "fp32", seed: int = 0, modifiers: Sequence[str] = (),

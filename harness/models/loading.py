@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.contract import Checkpoint, Hardware
 from harness.errors import ModelError
+from harness.models.inspect import quantized_storage
 
 
 def weight_dtype(precision: str) -> Any:
@@ -89,7 +90,8 @@ def _load_weights(
 
     path = str(checkpoint.parts["model"])
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
-    if quantization is not None or _is_quantized(Path(path)):
+    stored_quantized = _is_quantized(Path(path))
+    if quantization is not None or stored_quantized:
         options["device_map"] = {"": hardware.device}
         _say_once("bitsandbytes")
     if quantization is not None:
@@ -100,7 +102,16 @@ def _load_weights(
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"cannot load the model in {Path(path).name}: {str(error).splitlines()[0]}") from error
+    if stored_quantized:
+        _hold_the_rest_in(dtype, model)
     return model if "device_map" in options else model.to(hardware.device)
+
+
+def _hold_the_rest_in(dtype: Any, model: Any) -> None:
+    """Cast what is not quantised: of a quantised checkpoint transformers leaves it in the type it was stored in."""
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and quantized_storage(parameter) is None:
+            parameter.data = parameter.data.to(dtype)
 
 
 def _say_once(package: str) -> None:

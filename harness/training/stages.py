@@ -45,7 +45,9 @@ def pretrain(job: Job) -> Checkpoint:
     train(job, setup, model, tokenizer, examples, _evaluator(model, held_out, setup.precision))
     with meter.span("save"):
         model.save_pretrained(job.part("model"))
-    return job.checkpoint.with_parts(kind="causal", model=job.part("model"))
+    # The architecture's own part ends here: the model's folder holds its configuration.
+    rest = {name: path for name, path in job.checkpoint.parts.items() if name != "config"}
+    return Checkpoint(kind="causal", parts=rest).with_parts(model=job.part("model"))
 
 
 def finetune(

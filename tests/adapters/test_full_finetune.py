@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from harness.errors import StepError
+
 
 @pytest.fixture(scope="module")
-def trained(run, llama):
-    return run("full_finetune", llama, job={"steps": 10, "batch_size": 8, "evaluations": 1})
+def trained(run, llama, few_data):
+    return run("full_finetune", llama, job={"steps": 10, "batch_size": 8, "evaluations": 1, "data": few_data})
 
 
 def test_every_parameter_moved(trained, llama, open_live):
@@ -20,7 +22,7 @@ def test_every_parameter_moved(trained, llama, open_live):
 
 
 def test_the_loss_falls(trained):
-    assert sum(trained.losses[-3:]) < 0.9 * sum(trained.losses[:3])
+    assert trained.losses[-1] < 0.9 * trained.losses[0]
     first, last = trained.meter.points
     assert last["validation_loss"] < first["validation_loss"]
 
@@ -36,12 +38,9 @@ def test_adapters_are_merged_first(run, llama, as_input, open_live, logits):
 
 
 def test_a_quantised_model_is_refused_in_one_clear_line(run, llama, as_input):
-    from harness.errors import StepError
-
     small = as_input(run("int8", llama).checkpoint)
-    with pytest.raises(StepError) as caught:
+    with pytest.raises(StepError, match="int8 weights cannot be trained: put full_finetune before the compression"):
         run("full_finetune", small, job={"steps": 1})
-    assert "\n" not in str(caught.value)
 
 
 def test_the_given_folder_is_not_touched(run, llama, folder_hash):

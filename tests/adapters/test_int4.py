@@ -77,3 +77,12 @@ def test_another_quantisation_is_never_passed_off_as_this_one(run, llama, as_inp
     with pytest.raises(StepError) as caught:
         run("int4", eight)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("precision", "held"), [("fp32", "float32"), ("bf16-mixed", "float32"), ("bf16", "bfloat16")])
+def test_the_rest_is_computed_in_the_cells_precision(run, llama, gpt2, open_live, precision, held):
+    """transformers leaves it in the stored 16 bits, which would pass bfloat16 products off as fp32."""
+    for given in (llama, gpt2):
+        model = open_live(run("int4", given, job={"precision": precision}).checkpoint, precision)
+        plain = {str(p.dtype) for p in model.parameters() if p.is_floating_point() and not hasattr(p, "quant_state")}
+        assert plain == {f"torch.{held}"}

@@ -108,3 +108,12 @@ def test_on_a_gpt2_shape(run, gpt2, open_live, logits):
     model = open_live(made)
     assert describe_model(model)["quantized_layers"] == {"int8": 8}
     assert 0 < (logits(model) - logits(open_live(gpt2))).abs().mean() < 0.1
+
+
+@pytest.mark.parametrize(("precision", "held"), [("fp32", "float32"), ("bf16-mixed", "float32"), ("bf16", "bfloat16")])
+def test_the_rest_is_computed_in_the_cells_precision(run, llama, gpt2, open_live, precision, held):
+    """transformers leaves it in the stored 16 bits, which would pass bfloat16 products off as fp32."""
+    for given in (llama, gpt2):
+        model = open_live(run("int8", given, job={"precision": precision}).checkpoint, precision)
+        plain = {str(p.dtype) for p in model.parameters() if p.is_floating_point() and not hasattr(p, "quant_state")}
+        assert plain == {f"torch.{held}"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Adapter, Checkpoint, Job, TrainingParams, TrainingSetup, param
+from harness.errors import StepError
 
 
 class FullFinetune(Adapter):
@@ -30,6 +31,10 @@ class FullFinetune(Adapter):
 
 
 def _all_trainable(model: Any, setup: TrainingSetup) -> Any:
+    from harness.models.inspect import describe_model
+
+    if quantized := describe_model(model)["quantized_layers"]:
+        raise StepError(f"{', '.join(quantized)} weights cannot be trained: put full_finetune before the compression")
     return model.requires_grad_(True)
 
 
