@@ -144,8 +144,9 @@ def _evaluate(job: Mapping[str, Any], adapter: Any, task: Any, request: Job) -> 
     """Open the checkpoint with the adapter of the last stage, let the task score it, keep what others need."""
     with request.meter.span("load"):
         scorer = adapter.eval(request)
-    with request.meter.span("inspect"):
-        _describe(scorer, request)
+    if hasattr(scorer, "describe"):
+        with request.meter.span("inspect"):
+            _describe(scorer, request)
     with request.meter.span("score"):
         task.score(scorer, request)
     if request.artefacts is not None:
@@ -166,8 +167,6 @@ def _inspect(checkpoint: Checkpoint, meter: Any) -> None:
 
 def _describe(scorer: Any, request: Job) -> None:
     """Record what was really opened and what it takes on disk, so that every method's size is known the same way."""
-    if not hasattr(scorer, "describe"):
-        return
     from harness.models.inspect import checkpoint_bytes, weight_bytes
 
     found = scorer.describe()
