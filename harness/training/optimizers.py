@@ -38,6 +38,9 @@ def _muon_with_adamw(trainable: list[tuple[str, Any]], learning_rate: float, wei
                 self.inner.append(torch.optim.Muon(matrices, lr=learning_rate, weight_decay=weight_decay))
             if others:
                 self.inner.append(torch.optim.AdamW(others, lr=learning_rate, weight_decay=weight_decay))
+            self._share_groups()
+
+        def _share_groups(self) -> None:
             self.param_groups = [group for optimizer in self.inner for group in optimizer.param_groups]
 
         def step(self, closure: Any = None) -> None:
@@ -58,5 +61,7 @@ def _muon_with_adamw(trainable: list[tuple[str, Any]], learning_rate: float, wei
             """Restore the state of both, in order."""
             for optimizer, part in zip(self.inner, state["inner"], strict=True):
                 optimizer.load_state_dict(part)
+            # Loading replaces the groups, and accelerate loads every optimiser: the scheduler must drive the new ones.
+            self._share_groups()
 
     return MuonWithAdamW()
