@@ -86,6 +86,7 @@ def _recorded_quantization(checkpoint: Checkpoint) -> Any:
 def _load_weights(
     checkpoint: Checkpoint, dtype: Any, hardware: Hardware, quantization: Any, attention: str | None
 ) -> Any:
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     path = str(checkpoint.parts["model"])
@@ -100,7 +101,7 @@ def _load_weights(
         model = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, local_files_only=True, **options
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"cannot load the model in {Path(path).name}: {str(error).splitlines()[0]}") from error
     if stored_quantized:
         _hold_the_rest_in(dtype, model)

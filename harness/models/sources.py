@@ -70,6 +70,8 @@ def kind_of(path: Path) -> str:
         config = json.loads((path / "config.json").read_text())
     except ValueError:
         raise ModelError(f"{path / 'config.json'} is not valid JSON") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{path / 'config.json'} is no model configuration: it holds a {type(config).__name__}")
     name = (config.get("architectures") or [""])[0]
     if name.endswith("ForMaskedLM"):
         return "masked"

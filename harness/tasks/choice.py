@@ -43,8 +43,10 @@ class Choice(Task):
         with job.meter.span("score_prior"):
             priors = _unconditional(encoded, scorer)
         gains = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(sums, priors, strict=True)]
-        right = [item.label == _largest(values) for item, values in zip(encoded, gains, strict=True)]
-        right_sum = [item.label == _largest(values) for item, values in zip(encoded, sums, strict=True)]
+        margins = [_margin(item.label, values) for item, values in zip(encoded, gains, strict=True)]
+        # A tie is not an answer: a model that prefers nothing must not gain from where the right option stands.
+        right = [margin > 0 for margin in margins]
+        right_sum = [_margin(item.label, values) > 0 for item, values in zip(encoded, sums, strict=True)]
         job.meter.metric("choice_accuracy", sum(right) / len(right))
         job.meter.metric("choice_accuracy_sum", sum(right_sum) / len(right_sum))
         job.meter.observe("items", {"scored": len(encoded), "left_out": left_out, "options": len(encoded[0].options)})
@@ -54,7 +56,7 @@ class Choice(Task):
                 "item": [item.index for item in encoded],
                 "correct": [int(value) for value in right],
                 "correct_sum": [int(value) for value in right_sum],
-                "margin": [_margin(item.label, values) for item, values in zip(encoded, gains, strict=True)],
+                "margin": margins,
             },
         )
 
@@ -99,10 +101,6 @@ def _unconditional(items: list[_Item], scorer: Scorer) -> list[list[float]]:
     scores = scorer.target_log_probabilities([[start, *option] for option in distinct])
     prior = {option: float(values.sum()) for option, values in zip(distinct, scores, strict=True)}
     return [[prior[tuple(option)] for option in item.options] for item in items]
-
-
-def _largest(values: Sequence[float]) -> int:
-    return max(range(len(values)), key=lambda index: values[index])
 
 
 def _margin(label: int, values: Sequence[float]) -> float:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from harness.contract import Job, Scorer, Task, param
-from harness.errors import InvalidMeasurement
+from harness.errors import InvalidMeasurement, StepError
 
 
 class GenerationSpeed(Task):
@@ -37,6 +37,9 @@ class GenerationSpeed(Task):
     def score(self, scorer: Scorer, job: Job) -> None:
         """Generate repeatedly and hand over every sample."""
         params = self.params
+        if params.prompt_tokens + params.new_tokens > scorer.max_length:
+            asked = f"{params.prompt_tokens} prompt and {params.new_tokens} new tokens"
+            raise StepError(f"{asked} do not fit the model's context of {scorer.max_length} tokens")
         prompts = _prompts(scorer, params.batch, params.prompt_tokens)
         with job.meter.span("warm_up"):
             _timed(scorer, prompts, params.new_tokens)
