@@ -10,8 +10,12 @@ from harness.plan.suite import load
 from harness.results.store import Store
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from harness.report.content import Content
-    from harness.report.document import Table
+    from harness.report.document import Table, Value
+
+WIDTH = 140
 
 
 def content(name: str, results: Path, installation: str | None = None) -> Content:
@@ -58,9 +62,21 @@ def _show_table(table: Table) -> None:
     from rich.text import Text
 
     shown = RichTable(title=Text(table.caption, style="bold"), title_justify="left", header_style="bold", box=None)
-    for column in table.columns:
-        shown.add_column(Text(f"{column.title}\n{column.note}".strip()), justify="right" if column.note else "left")
+    for number, column in enumerate(table.columns):
+        shown.add_column(Text(f"{column.title}\n{column.note}".strip()), justify="right" if number else "left")
+    reasons = []
     for row in table.rows:
-        cells = [Text(" ".join(part for part in (value.text, value.mark) if part)) for value in row.values]
+        cells = [_cell(value) for value in row.values if value.kind != "reason"]
+        reasons += [f"  {cells[0].plain}: {value.text}" for value in row.values if value.kind == "reason"]
         shown.add_row(*cells, style="bold" if row.kind == "baseline" else "")
-    Console().print(shown)
+    console = Console(width=max(WIDTH, Console().width))
+    console.print(shown)
+    for reason in reasons:
+        print(reason)
+
+
+def _cell(value: Value) -> Text:
+    from rich.text import Text
+
+    note = f" @ {value.note}" if value.kind == "method" and value.note else ""
+    return Text(" ".join(part for part in (value.text + note, value.mark) if part), no_wrap=value.kind == "method")

@@ -78,4 +78,6 @@ def _reason(line: Mapping[Any, Any], facts: Facts) -> str:
     reason = str(line["reason"] or "").strip().splitlines()
     last = facts.last_lines.get(line["record"], "")
     first = reason[0] if reason else ""
-    return f"{first}: {last}" if first and last and last not in first else first or last
+    # A traceback's last line often says the reason again, behind the exception's name.
+    told = not last or last in first or first in last
+    return first if first and told else f"{first}: {last}".removeprefix(": ")

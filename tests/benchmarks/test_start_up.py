@@ -1,4 +1,4 @@
-"""Start-up of the commands that load nothing heavy: goal 0.3 s each; asserted as CPU time against a bare interpreter."""
+"""Start-up of the commands that load nothing heavy: goal 0.3 s each; asserted as CPU time against importing torch."""
 
 from __future__ import annotations
 

@@ -26,12 +26,16 @@ def model() -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=VOCABULARY, hidden_size=128, intermediate_size=256, num_hidden_layers=4,
-            num_attention_heads=4, max_position_embeddings=LENGTH, tie_word_embeddings=True,
-        )  # fmt: skip
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        max_position_embeddings=LENGTH,
+        tie_word_embeddings=True,
     )
+    return LlamaForCausalLM(config)
 
 
 def blocks() -> list[list[int]]:
@@ -64,11 +68,19 @@ def metered_steps(folder: Path) -> list[float]:
 
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE()), pad_token="<pad>")
     meter = Meter(log=folder / "log")
+    budget = Budget(steps=STEPS, batch_size=BATCH, sequence_length=LENGTH, evaluations=0)
+    nothing: Any = None
     job = Job(
-        params=TrainingParams(), checkpoint=Checkpoint("none", {}), data=None, precision="fp32",  # type: ignore[arg-type]
-        hardware=Hardware(), seed=0, budget=Budget(steps=STEPS, batch_size=BATCH, sequence_length=LENGTH, evaluations=0),
-        meter=meter, output=folder,
-    )  # fmt: skip
+        params=TrainingParams(),
+        checkpoint=Checkpoint("none", {}),
+        data=nothing,
+        precision="fp32",
+        hardware=Hardware(),
+        seed=0,
+        budget=budget,
+        meter=meter,
+        output=folder,
+    )
     examples = [{"input_ids": block, "labels": block} for block in blocks()]
     train(job, training_setup(job), model(), tokenizer, examples, dict)
     return [float(value) for value in meter.finish()["optimizer_steps"]["seconds"]][4:]

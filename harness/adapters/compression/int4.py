@@ -13,6 +13,7 @@ class Int4(Adapter):
     summary = "4-bit weights (NF4 or FP4)"
     source = "Dettmers et al. 2023, arXiv:2305.14314; library: bitsandbytes"
     requires = ("torch", "transformers", "accelerate", "bitsandbytes")
+    takes = frozenset({"model"})
     gives = frozenset({"model"})
 
     @dataclass(frozen=True)

@@ -13,6 +13,7 @@ class Int8(Adapter):
     summary = "LLM.int8(): vector-wise 8-bit integers with outlier decomposition"
     source = "Dettmers et al. 2022, arXiv:2208.07339; library: bitsandbytes"
     requires = ("torch", "transformers", "accelerate", "bitsandbytes")
+    takes = frozenset({"model"})
     gives = frozenset({"model"})
 
     @dataclass(frozen=True)

@@ -1,0 +1,109 @@
+"""Committed results are what the committed suites give: complete, trained, and repeatable where deterministic."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.metrics import METRICS
+from harness.plan.job import jobs
+from harness.plan.plan import Plan, plan
+from harness.plan.steps import Step
+from harness.plan.suite import load
+from harness.results.store import Store
+from harness.run.launcher import run
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITES = sorted(path.stem for path in (ROOT / "suites").glob("*.yaml"))
+# One cheap step of each suite, by technique, operation and task, which is measured again here with what it needs.
+AGAIN = {
+    "quick": ("int8", "eval", "perplexity"),
+    "embedded_model": ("bpe", "train", None),
+}
+EXACT = ("parameters", "checkpoint_bytes", "weight_bytes", "bits_per_weight", "vocabulary_size", "optimizer_steps")
+CLOSE = ("loss", "bits_per_byte")
+
+
+def committed(suite: str) -> dict[str, dict[str, Any]]:
+    """Done records of a suite by step id, of whatever installation."""
+    paths = [path for path in sorted((ROOT / "results" / suite).glob("*/*.json")) if path.name != "plan.json"]
+    found = [json.loads(path.read_text()) for path in paths]
+    return {record["step"]: record for record in found if record["status"] == "done"}
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def suite(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def planned(suite: str) -> Plan:
+    return plan(load(ROOT / "suites" / f"{suite}.yaml"))
+
+
+def test_every_cell_that_can_run_here_is_committed(suite: str, planned: Plan) -> None:
+    done = committed(suite)
+    missing = [f"{step.method_text} {step.operation}" for step in planned.steps if step.id not in done]
+    assert not missing, f"{suite}: run it again and commit the records of: {missing}"
+
+
+def test_what_trained_took_its_steps_and_its_loss_moved(suite: str) -> None:
+    for record in committed(suite).values():
+        metrics = record["metrics"]
+        if "optimizer_steps" not in metrics:
+            continue
+        name = record["coordinates"]["method"]
+        assert metrics["optimizer_steps"] >= 50, name
+        assert len(record["optimizer_steps"]["seconds"]) == metrics["optimizer_steps"], name
+        assert record["curve"][-1]["validation_loss"] < record["curve"][0]["validation_loss"], name
+        assert metrics["trainable_parameters"] > 0, name
+
+
+def test_the_numbers_of_a_record_agree_with_each_other(suite: str) -> None:
+    for record in committed(suite).values():
+        explained = sum(span["seconds"] for span in record["spans"])
+        assert abs(record["wall_seconds"] - explained) <= max(0.05, 0.02 * record["wall_seconds"])
+        assert set(record["metrics"]) <= set(METRICS)
+        if "perplexity" in record["items"]:
+            items, metrics = record["items"]["perplexity"], record["metrics"]
+            assert metrics["loss"] == pytest.approx(sum(items["nll"]) / sum(items["tokens"]), rel=1e-9)
+
+
+def test_one_cell_measured_again_gives_the_same(suite: str, planned: Plan, tmp_path: Path) -> None:
+    assert suite in AGAIN, f"name one cheap step of {suite} in AGAIN"
+    method, operation, task = AGAIN[suite]
+    target = next(step for step in planned.steps if _is(step, method, operation, task))
+    wanted = _with_needs(planned, target.id)
+    store = Store(tmp_path / "results")
+    chosen = [job for job in jobs(planned) if job["step"] in wanted]
+    outcome = run(chosen, store, preload=(), canary=False)
+    assert set(outcome.statuses) == {"done"}, outcome
+    expected, found = committed(suite)[target.id], store.latest(target.id)
+    assert found is not None
+    for name in EXACT:
+        assert found["metrics"].get(name) == expected["metrics"].get(name), name
+    for name in CLOSE:
+        assert found["metrics"].get(name) == pytest.approx(expected["metrics"].get(name), rel=1e-3), name
+    parts = {name: part["sha256"] for name, part in expected["observed"].get("checkpoint", {}).get("parts", {}).items()}
+    assert parts.items() <= {
+        name: part["sha256"] for name, part in found["observed"].get("checkpoint", {}).get("parts", {}).items()
+    }.items()
+
+
+def _is(step: Step, technique: str, operation: str, task: str | None) -> bool:
+    asked = None if step.task is None else step.task.text
+    return (step.stage.call.name, step.operation, asked) == (technique, operation, task)
+
+
+def _with_needs(planned: Plan, step: str) -> set[str]:
+    """A step and everything that it needs."""
+    needs = {item.id: item.needs for item in planned.steps}
+    wanted, open_ = set(), [step]
+    while open_:
+        if (current := open_.pop()) not in wanted:
+            wanted.add(current)
+            open_.extend(needs[current])
+    return wanted
