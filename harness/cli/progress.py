@@ -81,8 +81,8 @@ class _Bar:
             BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}", markup=False),
             console=Console(stderr=True), auto_refresh=False,
         )  # fmt: skip
-        waiting = sum(step.state != "done" for step in plan.steps)
-        self.task = self.progress.add_task("starting", total=waiting)
+        self.waiting = sum(step.state != "done" for step in plan.steps)
+        self.task = self.progress.add_task("starting", total=self.waiting)
 
     def __enter__(self) -> _Bar:
         self.progress.start()
@@ -110,7 +110,8 @@ class _Bar:
         self._draw(event.job, event.seconds)
 
     def _draw(self, job: Any, seconds: float) -> None:
-        counts = " ".join(f"{count} {name}" for name, count in self.counts.items() if count or name == "done")
+        shown = {**self.counts, "left": self.waiting - sum(self.counts.values())}
+        counts = ", ".join(f"{count} {name}" for name, count in shown.items() if count or name in ("done", "left"))
         times = f"{_clock(time.monotonic() - self.began)} gone, about {_clock(self.estimate.seconds())} left"
         self.progress.update(self.task, description=f"{counts} | {times} | {label(job)} {seconds:.0f} s", refresh=True)
 
