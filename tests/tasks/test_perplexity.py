@@ -114,6 +114,16 @@ def test_the_divergence_by_hand(score, scorer, perturbed, reference, windows):
     assert np.average(items["kl"], weights=items["tokens"]) == pytest.approx(metrics["kl_divergence"])
 
 
+def test_the_divergence_on_instructions_is_that_of_the_answers(score, scorer, perturbed, tiny_data, tmp_path):
+    params = {"view": "instructions", "windows": 5, "length": 128}
+    score(Perplexity, scorer, params=params, artefacts=tmp_path / "answers")
+    metrics = score(Perplexity, perturbed, params=params, reference=tmp_path / "answers").metrics
+    items = tiny_data.view("instructions", "test")
+    answers = answers_to_score(items, scorer.tokenizer, scorer.token_bytes(), 128, 5)
+    ours, theirs = (np.concatenate(exact_log_probs(one, answers)) for one in (perturbed, scorer))
+    assert metrics["kl_divergence"] == pytest.approx((np.exp(theirs) * (theirs - ours)).sum(axis=1).mean(), rel=1e-3)
+
+
 def test_the_divergence_is_from_the_reference_to_this(score, scorer, perturbed, tmp_path):
     """KL is not symmetric: the reference's probabilities are the weights."""
     for name, one in (("a", scorer), ("b", perturbed)):
