@@ -7,6 +7,7 @@ accumulated micro-batches, clipping and the optimiser's step. Evaluation and sav
 from __future__ import annotations
 
 import contextlib
+import logging
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +17,7 @@ from harness.errors import InvalidMeasurement
 from harness.models.inspect import describe_model, logical_size, trainable_names
 from harness.training.optimizers import build_optimizer
 
+log = logging.getLogger(__name__)
 Evaluate = Callable[[], dict[str, float]]
 
 
@@ -92,6 +94,7 @@ class _Watch:
             values = self.evaluate()
             self.model.train(training)
         self.meter.curve(step, **values)
+        log.info("step %d of %d: %s", step, self.setup.steps, values)
 
     def callback(self) -> Any:
         """Return the Trainer callback that does the reporting."""
