@@ -91,6 +91,8 @@ def _request(job: Mapping[str, Any], adapter: Any, task: Any, modifiers: list[An
     cache = Path(job["cache"])
     data = _dataset(job, task.view() if task is not None else adapter.view)
     meter.observe("data_fingerprint", data.fingerprint or None)
+    if getattr(data, "expected", True) is False:
+        meter.flag(f"data set '{data.name}' differs from the expected one: its fingerprint is {data.fingerprint[:16]}")
     return Job(
         params=task.params if task is not None else adapter.params,
         checkpoint=_checkpoint(job),

@@ -15,7 +15,7 @@ from typing import Any
 from harness.contract import Job, Meter, TrainingSetup
 from harness.errors import InvalidMeasurement
 from harness.models.inspect import describe_model, logical_size, trainable_names
-from harness.training.optimizers import build_optimizer
+from harness.training.optimizers import build_optimizer, never_reached
 
 log = logging.getLogger(__name__)
 Evaluate = Callable[[], dict[str, float]]
@@ -46,6 +46,8 @@ def train(
         meter.step_loss(step, loss)
     if taken != setup.steps:
         raise InvalidMeasurement(f"{taken} of {setup.steps} optimiser steps were taken")
+    if missed := never_reached(model, trainer.optimizer):
+        raise InvalidMeasurement(f"no gradient ever reached {len(missed)} trainable parameters, {missed[0]} for one")
     return model
 
 

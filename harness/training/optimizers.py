@@ -19,6 +19,14 @@ def build_optimizer(name: str, model: Any, learning_rate: float, weight_decay: f
     return _muon_with_adamw(trainable, learning_rate, weight_decay)
 
 
+def never_reached(model: Any, optimizer: Any) -> list[str]:
+    """Names of trainable parameters that no gradient ever reached: an optimiser keeps no state for them."""
+    plain = getattr(optimizer, "optimizer", optimizer)
+    parts = getattr(plain, "inner", [plain])
+    reached = {id(parameter) for part in parts for parameter in part.state}
+    return [name for name, value in model.named_parameters() if value.requires_grad and id(value) not in reached]
+
+
 def _muon_with_adamw(trainable: list[tuple[str, Any]], learning_rate: float, weight_decay: float) -> Any:
     import torch
 

@@ -26,9 +26,11 @@ SETUP = TrainingSetup(
 def train(make_job, llama, tiny_data):
     """Train the tiny model directly: ``train(setup, evaluate, meter)``."""
 
-    def perform(setup, evaluate=dict, **job):
+    def perform(setup, evaluate=dict, change=None, **job):
         asked = make_job(llama, **job)
         model = load_model(llama, setup.precision, asked.hardware)
+        if change is not None:
+            change(model)
         tokenizer = load_tokenizer(llama)
         examples = instruction_examples(tiny_data, tokenizer, setup.sequence_length)
         loop.train(asked, setup, model, tokenizer, examples, evaluate)
@@ -149,6 +151,17 @@ def test_a_loss_that_is_not_a_number_makes_the_step_invalid(train):
     with pytest.raises(InvalidMeasurement, match=r"training loss of step \d is nan"):
         train(replace(SETUP, learning_rate=1e30, max_grad_norm=0.0, evaluations=0), meter=meter)
     assert meter.invalid
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_parameter_that_no_gradient_reaches_makes_the_step_invalid(train, optimizer):
+    def add_unused(model):
+        import torch
+
+        model.unused = torch.nn.Parameter(torch.ones(3))
+
+    with pytest.raises(InvalidMeasurement, match="no gradient ever reached 1 trainable parameters, unused"):
+        train(replace(SETUP, optimizer=optimizer), change=add_unused)
 
 
 @pytest.fixture
