@@ -14,6 +14,7 @@ from harness.report.document import Block, Bullets, Document, Paragraph, Section
 from harness.report.figures import svg
 from harness.report.headline import headline
 from harness.report.ledger import ledger
+from harness.report.names import short_names
 from harness.report.pages import html, markdown
 from harness.report.provenance import definitions, machine, validity
 from harness.report.results import results
@@ -55,7 +56,10 @@ def content_of(results_folder: Path | str, suite: str, installation: str | None 
     chosen = Content(frame, items, {}, facts, installation).installation
     plans = store.plans(suite)
     plan = plans.get(str(chosen)) or next(iter(plans.values()), {})
-    return Content(frame, items, {"suite": suite, **plan}, facts, installation)
+    planned = [cell.get("method") for cell in plan.get("cells") or []]
+    names = short_names([*planned, *frame["method"].dropna().unique()])
+    told = {"suite": suite, **names.in_plan(plan), "settings": names.sentence()}
+    return Content(names.in_frame(frame), names.in_frame(items), told, facts, installation)
 
 
 def compose(content: Content) -> Document:

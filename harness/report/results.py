@@ -23,6 +23,8 @@ OVERHEAD = frozenset({
 def results(content: Content) -> Section:
     """The section with one table per model, data and hardware."""
     blocks: list[Block] = [Paragraph(INTERVALS, "note")]
+    if content.plan.get("settings"):
+        blocks.append(Paragraph(str(content.plan["settings"]), "note"))
     blocks += [_table(content, which) for which in content.sets]
     if not content.sets:
         blocks = [Paragraph("Nothing was planned and nothing has run.", "note")]

@@ -1,0 +1,91 @@
+"""Methods under names that fit a table: training settings that every cell of a technique shares are left out.
+
+``lora(learning_rate=0.02, rank=4)`` beside ``lora(learning_rate=0.02, rank=16)`` reads ``lora(rank=4)`` and
+``lora(rank=16)``, and the report says once what was left out. Rows and records keep the full names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import pandas
+
+from harness.contract import TrainingParams
+from harness.errors import MethodError
+from harness.plan.expression import Call, Method, Stage, parse, value_text
+
+SETTINGS = frozenset(item.name for item in fields(TrainingParams))
+
+
+@dataclass(frozen=True)
+class Names:
+    """Short names by full name, of methods and stages, and what was left out, by technique."""
+
+    short: Mapping[str, str]
+    left_out: Mapping[str, str]
+
+    def of(self, name: Any) -> Any:
+        """The short name, or ``name`` itself where it has none."""
+        return self.short.get(name, name) if isinstance(name, str) else name
+
+    def in_frame(self, frame: pandas.DataFrame) -> pandas.DataFrame:
+        """The frame with short names in its columns ``method`` and ``stage``."""
+        renamed = {name: self._column(frame[name]) for name in ("method", "stage") if name in frame}
+        return frame.assign(**renamed)
+
+    def in_plan(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """The plan with short names in its cells, steps and baseline."""
+        cells = [{**cell, "method": self.of(cell.get("method"))} for cell in plan.get("cells") or []]
+        steps = [self._step(step) for step in plan.get("steps") or []]
+        return {**plan, "cells": cells, "steps": steps, "baseline": self.of(plan.get("baseline"))}
+
+    def sentence(self) -> str:
+        """What was left out, in words; empty where nothing was."""
+        parts = [f"{technique}: {settings}" for technique, settings in sorted(self.left_out.items())]
+        return f"Settings that every cell of a technique shares: {'; '.join(parts)}." if parts else ""
+
+    def _column(self, values: pandas.Series[Any]) -> pandas.Series[Any]:
+        if isinstance(values.dtype, pandas.CategoricalDtype):
+            return values.cat.rename_categories(self.of)
+        return values.map(self.of)
+
+    def _step(self, step: Mapping[str, Any]) -> dict[str, Any]:
+        where = dict(step.get("coordinates") or {})
+        where |= {name: self.of(where[name]) for name in ("method", "stage") if name in where}
+        return {**step, "coordinates": where}
+
+
+def short_names(methods: Iterable[Any]) -> Names:
+    """Return short names for ``methods`` and for the stages in them; what does not parse keeps its name."""
+    parsed = {text: method for text in methods if isinstance(text, str) and (method := _parsed(text)) is not None}
+    shared: dict[str, set[tuple[str, Any]]] = {}
+    for method in parsed.values():
+        for stage in method.stages:
+            given = {item for item in stage.call.params if item[0] in SETTINGS and not isinstance(item[1], list)}
+            shared[stage.call.name] = shared.get(stage.call.name, given) & given
+    short = {}
+    for text, method in parsed.items():
+        stages = tuple(_shorter(stage, shared) for stage in method.stages)
+        short[text] = str(Method(stages))
+        short |= {str(old): str(new) for old, new in zip(method.stages, stages, strict=True)}
+    left_out = {
+        name: ", ".join(f"{key}={value_text(value)}" for key, value in sorted(items))
+        for name, items in shared.items()
+        if items
+    }
+    return Names({text: name for text, name in short.items() if text != name}, left_out)
+
+
+def _parsed(text: str) -> Method | None:
+    try:
+        return parse(text)
+    except MethodError:
+        return None
+
+
+def _shorter(stage: Stage, shared: Mapping[str, set[tuple[str, Any]]]) -> Stage:
+    call = stage.call
+    kept = tuple(item for item in call.params if item not in shared[call.name])
+    return replace(stage, call=Call(call.name, kept))

@@ -1,0 +1,40 @@
+"""Short names leave out what every cell of a technique shares, and only training settings."""
+
+from __future__ import annotations
+
+import pandas
+
+from harness.report.names import short_names
+
+
+def test_shared_training_settings_are_left_out() -> None:
+    names = short_names(["base", "lora(learning_rate=0.02, rank=4)", "lora(learning_rate=0.02, rank=16) > int8"])
+    assert names.of("lora(learning_rate=0.02, rank=4)") == "lora(rank=4)"
+    assert names.of("lora(learning_rate=0.02, rank=16) > int8") == "lora(rank=16) > int8"
+    assert names.of("lora(learning_rate=0.02, rank=16)") == "lora(rank=16)"  # the stage
+    assert names.of("base") == "base"
+    assert names.sentence() == "Settings that every cell of a technique shares: lora: learning_rate=0.02."
+
+
+def test_what_differs_or_defines_the_technique_stays() -> None:
+    names = short_names(["lora(learning_rate=0.01)", "lora(learning_rate=0.02)", "bpe(vocab_size=1024) > clm"])
+    assert names.of("lora(learning_rate=0.01)") == "lora(learning_rate=0.01)"
+    assert names.of("bpe(vocab_size=1024) > clm") == "bpe(vocab_size=1024) > clm"
+    assert names.sentence() == ""
+
+
+def test_rows_and_plan_are_renamed_alike() -> None:
+    full = "lora(learning_rate=0.02, rank=4)"
+    names = short_names([full])
+    frame = pandas.DataFrame({"method": pandas.Categorical([full, "base"]), "stage": [full, "base"], "value": [1, 2]})
+    assert names.in_frame(frame)["method"].tolist() == ["lora(rank=4)", "base"]
+    assert names.in_frame(frame)["stage"].tolist() == ["lora(rank=4)", "base"]
+    plan = {"cells": [{"method": full}], "steps": [{"coordinates": {"method": full, "stage": full}}], "baseline": full}
+    renamed = names.in_plan(plan)
+    assert renamed["cells"] == [{"method": "lora(rank=4)"}]
+    assert renamed["steps"] == [{"coordinates": {"method": "lora(rank=4)", "stage": "lora(rank=4)"}}]
+    assert renamed["baseline"] == "lora(rank=4)"
+
+
+def test_what_does_not_parse_keeps_its_name() -> None:
+    assert short_names(["<script>", None]).of("<script>") == "<script>"
