@@ -20,8 +20,10 @@ from harness.report.results import base_size, set_title
 
 KL = ("kl_divergence", "kl_divergence_median", "kl_divergence_p99", "kl_divergence_max", "top1_agreement")
 EXPLANATION = (
-    "Ordered by mean KL divergence from the uncompressed model. Near-lossless compression is told apart by it and by "
-    "the paired difference in loss; perplexity hardly moves. Bytes are compared with 2 bytes per parameter."
+    "Ordered by mean KL divergence from the reference: for a method that ends in compression the same method without "
+    "it, for one that trains the untouched model at fp32. Near-lossless compression is told apart by it and by the "
+    "paired difference in loss (always from the baseline); perplexity hardly moves. Bytes are compared with 2 bytes "
+    "per parameter."
 )
 
 
@@ -36,7 +38,7 @@ def compression(content: Content) -> Section | None:
     if not tables:
         return None
     blocks: list[Block] = [Paragraph(EXPLANATION, "note"), *tables]
-    return Section("Compression and distance from the base", blocks)
+    return Section("Compression and distance from the reference", blocks)
 
 
 def by_divergence(content: Content, which: Key, task: str) -> list[Outcome]:
