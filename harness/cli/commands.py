@@ -28,14 +28,19 @@ def plan_command(
     suite: SuiteName,
     results: Results = Path("results"),
     isolation: Isolation = "fork",
+    job_files: Annotated[
+        Path | None, typer.Option("--jobs", help="write the job files of what is to run to this folder, for elsewhere")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a suite would run here, what is done already, and what is skipped with the reason."""
-    from harness.cli.planning import planned
+    from harness.cli.planning import planned, write_jobs
     from harness.cli.tables import show_plan
 
     made = planned(suite, results, isolation)
-    if as_json:
+    if job_files is not None:
+        typer.echo(f"wrote {write_jobs(made, job_files)} job files to {job_files}, numbered in the order to run them")
+    elif as_json:
         typer.echo(json.dumps(made.to_dict(), indent=1))
     else:
         show_plan(made)

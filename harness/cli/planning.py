@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError, did_you_mean
+from harness.errors import StoreError, UsageError, did_you_mean
+from harness.plan.job import jobs
 from harness.plan.plan import Plan, plan
 from harness.plan.steps import Step
 from harness.plan.suite import Suite, load
@@ -40,6 +42,18 @@ def plan_of(suite: Suite, store: Store, isolation: str, *, again: bool = False) 
     if again:
         return plan(suite)
     return plan(suite, done=_done(store, suite.name, isolation), kept=_kept(store))
+
+
+def write_jobs(made: Plan, folder: Path) -> int:
+    """Write one job file per step that is to run (``harness run --job FILE`` runs one); return how many."""
+    todo = [job for job in jobs(made) if "state" not in job]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, job in enumerate(todo, 1):
+            (folder / f"{number:04d}-{job['step']}.json").write_text(json.dumps(job, indent=1) + "\n")
+    except OSError as error:
+        raise StoreError(f"cannot write job files to {folder}: {error.strerror}") from None
+    return len(todo)
 
 
 def data_specs(name: str | None) -> dict[str, Any]:

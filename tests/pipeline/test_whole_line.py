@@ -81,6 +81,18 @@ def test_spawn_measures_the_same_quality_as_fork(harness, tmp_path: Path) -> Non
     assert found["fork"]["environment"]["hard_id"] != found["spawn"]["environment"]["hard_id"]
 
 
+def test_jobs_planned_here_run_one_by_one(harness, tmp_path: Path) -> None:
+    suite = tmp_path / "jobs.yaml"
+    suite.write_text("name: jobs\nmethod: int8\nhardware: {device: cpu, threads: 1}\ntasks: perplexity(windows=2)\n")
+    assert harness("plan", "jobs.yaml", "--jobs", "todo").returncode == 0
+    files = sorted((tmp_path / "todo").glob("*.json"))
+    assert len(files) == 3  # compress, the reference's evaluation, its own
+    for file in files:
+        done = harness("run", "--job", str(file), "--json")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert json.loads(done.stdout)["status"] == "done"
+
+
 def test_a_failing_technique_is_one_row_and_exit_code_one(harness, tmp_path: Path) -> None:
     suite = tmp_path / "bad.yaml"
     suite.write_text(
