@@ -12,7 +12,7 @@ help:
 	@echo "make test-all    the same with the slow cases"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make benchmarks  speed of the harness itself (pytest-benchmark)"
-	@echo "make embedded    train the embedded model again (about an hour) and put it into the package"
+	@echo "make embedded    train the embedded model again (half an hour) and put it into the package"
 	@echo "make ngram       recompute the n-gram reference of the embedded data"
 
 setup: $(STAMP)
