@@ -7,7 +7,7 @@ given inside a worker. Neither times anything: the meter in the job does, around
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -251,8 +251,10 @@ class Scorer(Protocol):
         """For each sequence of n tokens, float32 [n-1]: log-probability of each token after the first."""
         ...
 
-    def stream(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Iterator[list[int]]:
-        """Greedy generation for equally long prompts: yields the batch's next token ids, ``new_tokens`` times."""
+    def generate(
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, on_tokens: Callable[[list[int]], None]
+    ) -> None:
+        """Generate greedily for equally long prompts; ``on_tokens`` gets the batch's next ids as they come out."""
         ...
 
     def describe(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.report.content import Content
     from harness.report.document import Table, Value
 
-WIDTH = 140
+WIDTH = 150
 
 
 def content(name: str, results: Path, installation: str | None = None) -> Content:
@@ -63,7 +63,8 @@ def _show_table(table: Table) -> None:
 
     shown = RichTable(title=Text(table.caption, style="bold"), title_justify="left", header_style="bold", box=None)
     for number, column in enumerate(table.columns):
-        shown.add_column(Text(f"{column.title}\n{column.note}".strip()), justify="right" if number else "left")
+        head = Text(f"{column.title}\n{column.note}".strip())
+        shown.add_column(head, justify="right" if number else "left", no_wrap=not number)
     reasons = []
     for row in table.rows:
         cells = [_cell(value) for value in row.values if value.kind != "reason"]

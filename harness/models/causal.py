@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.contract import Job
@@ -55,64 +53,40 @@ class TransformersScorer:
         """For each sequence of n tokens, float32 [n-1]: the log-probability of each token after the first."""
         return scoring.target_log_probabilities(self.model, sequences, self.precision)
 
-    def stream(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> Iterator[list[int]]:
-        """Greedy ``model.generate`` over equally long prompts, one batch of next token ids at a time.
+    def generate(
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, on_tokens: Callable[[list[int]], None]
+    ) -> None:
+        """Greedy ``model.generate`` over equally long prompts; ``on_tokens`` is called inside it, token by token."""
+        import torch
 
-        The model runs in this thread of control: each ``next`` resumes generation until the next token is out.
-        """
-        return _stream(self.model, prompts, new_tokens, self.precision)
+        device = next(self.model.parameters()).device
+        ids = torch.tensor([list(prompt) for prompt in prompts], dtype=torch.long, device=device)
+        with torch.no_grad(), autocast(self.precision, device.type):
+            self.model.generate(
+                input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens,
+                min_new_tokens=new_tokens, do_sample=False, streamer=_Streamer(on_tokens), pad_token_id=0,
+            )  # fmt: skip
 
     def describe(self) -> dict[str, Any]:
         """What was really opened: layer classes, weight types, parameters, quantised layers."""
         return describe_model(self.model)
 
 
-class _Steps:
-    """A transformers streamer that hands each new column of tokens to a consumer and waits to be resumed."""
+class _Streamer:
+    """What transformers calls during ``generate``: first with the prompt, then with one token per sequence."""
 
-    def __init__(self) -> None:
-        self.tokens: queue.Queue[list[int] | BaseException | None] = queue.Queue()
-        self.resume = threading.Semaphore(0)
+    def __init__(self, on_tokens: Callable[[list[int]], None]) -> None:
+        self.on_tokens = on_tokens
         self.prompt_seen = False
 
     def put(self, value: Any) -> None:
-        """Called by ``generate``: first with the prompt, then once per step with one token per sequence."""
-        if not self.prompt_seen:
-            self.prompt_seen = True
-            return
-        self.tokens.put(value.reshape(-1).tolist())
-        self.resume.acquire()
+        """Hand the tokens on; reading them waits for the device, so a clock read there is true on a GPU too."""
+        if self.prompt_seen:
+            self.on_tokens(value.reshape(-1).tolist())
+        self.prompt_seen = True
 
     def end(self) -> None:
-        """Called by ``generate`` at the end."""
-        self.tokens.put(None)
-
-
-def _stream(model: Any, prompts: Sequence[Sequence[int]], new_tokens: int, precision: str) -> Iterator[list[int]]:
-    import torch
-
-    device = next(model.parameters()).device
-    ids = torch.tensor([list(prompt) for prompt in prompts], dtype=torch.long, device=device)
-    steps = _Steps()
-
-    def generate() -> None:
-        try:
-            with torch.no_grad(), autocast(precision, device.type):
-                model.generate(
-                    input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens,
-                    min_new_tokens=new_tokens, do_sample=False, streamer=steps, pad_token_id=0,
-                )  # fmt: skip
-        except BaseException as error:
-            steps.tokens.put(error)
-
-    thread = threading.Thread(target=generate, daemon=True)
-    thread.start()
-    while (found := steps.tokens.get()) is not None:
-        if isinstance(found, BaseException):
-            raise found
-        yield found
-        steps.resume.release()
-    thread.join()
+        """Called when the last token is out; nothing is left to do."""
 
 
 def _automatic_bos(tokenizer: Any) -> int | None:

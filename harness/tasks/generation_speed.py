@@ -72,8 +72,9 @@ def _prompts(scorer: Scorer, batch: int, length: int) -> list[list[int]]:
 
 def _timed(scorer: Scorer, prompts: list[list[int]], new_tokens: int) -> list[float]:
     """Seconds from the call to each of the new tokens."""
+    moments: list[float] = []
     start = perf_counter()
-    moments = [perf_counter() - start for _ in scorer.stream(prompts, new_tokens)]
+    scorer.generate(prompts, new_tokens, lambda tokens: moments.append(perf_counter() - start))
     if len(moments) != new_tokens:
         raise InvalidMeasurement(f"asked for {new_tokens} new tokens, got {len(moments)}")
     return moments

@@ -99,8 +99,15 @@ def test_text_goes_through_the_scorer_and_back(scorer):
     assert scorer.eos_id not in ids and scorer.decode([*ids, scorer.eos_id]) == "def add_3(a):\n"
 
 
+def generated(scorer, prompts, new_tokens):
+    """The batch's tokens, one list per new token."""
+    found = []
+    scorer.generate(prompts, new_tokens, found.append)
+    return found
+
+
 @pytest.mark.parametrize("batch", [1, 3])
-def test_a_stream_gives_exactly_the_greedy_tokens(scorer, batch):
+def test_generation_gives_exactly_the_greedy_tokens(scorer, batch):
     prompts = [[(row * 31 + step * 7) % 290 + 2 for step in range(9)] for row in range(batch)]
     ids = torch.tensor(prompts)
     with torch.no_grad():
@@ -108,27 +115,27 @@ def test_a_stream_gives_exactly_the_greedy_tokens(scorer, batch):
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, min_new_tokens=12, do_sample=False,
             pad_token_id=0,
         )  # fmt: skip
-    assert list(scorer.stream(prompts, 12)) == whole[:, 9:].T.tolist()
+    assert generated(scorer, prompts, 12) == whole[:, 9:].T.tolist()
 
 
-def test_a_stream_is_greedy_by_the_models_own_scores(scorer):
+def test_generation_is_greedy_by_the_models_own_scores(scorer):
     prompt = scorer.encode("def add_3(a):\n")
-    tokens = [column[0] for column in scorer.stream([prompt], 6)]
+    tokens = [column[0] for column in generated(scorer, [prompt], 6)]
     (log_probs,) = scorer.log_probabilities([prompt + tokens])
     best = log_probs[len(prompt) - 1 :].argmax(axis=1).tolist()
     assert scorer.eos_id in best or best == tokens
 
 
-def test_a_stream_computes_one_token_at_a_time(scorer, monkeypatch):
-    """A stream that generated everything at the first request would make the later tokens look free."""
+def test_generation_computes_one_token_at_a_time(scorer, monkeypatch):
+    """Tokens handed over together at the end would make the later ones look free."""
     calls = []
     forward = scorer.model.forward
     monkeypatch.setattr(scorer.model, "forward", lambda *args, **rest: calls.append(1) or forward(*args, **rest))
-    stream = scorer.stream([[5, 6, 7]], 5)
-    counts = [len(calls) for _ in stream]
+    counts = []
+    scorer.generate([[5, 6, 7]], 5, lambda tokens: counts.append(len(calls)))
     assert counts == [1, 2, 3, 4, 5]
 
 
 def test_an_error_while_generating_is_raised_where_it_is_asked_for(scorer):
     with pytest.raises(IndexError):
-        list(scorer.stream([[5, 10_000]], 3))
+        scorer.generate([[5, 10_000]], 3, lambda tokens: None)
