@@ -16,6 +16,7 @@ from harness.results.store import Store
 from harness.run.environment import hard_id, plan_time_facts
 
 SUITES = Path("suites")
+ISOLATION_MODES = ("fork", "spawn")
 
 
 def suite_file(name: str) -> Path:
@@ -38,10 +39,13 @@ def planned(name: str, results: Path, isolation: str, *, again: bool = False) ->
 
 
 def plan_of(suite: Suite, store: Store, isolation: str, *, again: bool = False) -> Plan:
-    """Plan a suite against a store."""
-    if again:
-        return plan(suite)
-    return plan(suite, done=_done(store, suite.name, isolation), kept=_kept(store))
+    """Plan a suite against a store; ``UsageError`` where the isolation is unknown or there is nothing to measure."""
+    if isolation not in ISOLATION_MODES:
+        raise UsageError(f"unknown isolation mode '{isolation}'; known: {', '.join(ISOLATION_MODES)}")
+    made = plan(suite) if again else plan(suite, done=_done(store, suite.name, isolation), kept=_kept(store))
+    if not made.steps:
+        raise UsageError(f"{suite.file}: nothing to measure: give tasks, or a method that trains or compresses")
+    return made
 
 
 def write_jobs(made: Plan, folder: Path) -> int:

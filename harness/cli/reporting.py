@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.planning import suite_file
+from harness.errors import UsageError
 from harness.plan.suite import load
 from harness.results.store import Store
 
@@ -24,6 +25,8 @@ def content(name: str, results: Path, installation: str | None = None) -> Conten
     from harness.results.rows import compact
 
     suite = suite_name(name, results)
+    if suite not in Store(results).suites():
+        raise UsageError(f"no results for suite '{suite}' in {results}; run it first")
     compact(results, suite)
     return content_of(results, suite, installation or Store(results).installation)
 

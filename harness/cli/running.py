@@ -9,25 +9,23 @@ from pathlib import Path
 
 from harness.cli.planning import plan_of, suite_file
 from harness.cli.progress import listener
-from harness.errors import UsageError
 from harness.plan.job import jobs
 from harness.plan.plan import Plan
 from harness.plan.steps import Step
 from harness.plan.suite import load
 from harness.results.store import Store
 from harness.run.events import Outcome
-from harness.run.launcher import ISOLATION_MODES, run, run_job
+from harness.run.launcher import Terminated, run, run_job
 
 
 def run_suite(
     name: str, *, results: Path, reports: Path | None, isolation: str, again: bool, as_json: bool
 ) -> int:
     """Run a suite and return the exit code."""
-    if isolation not in ISOLATION_MODES:
-        raise UsageError(f"unknown isolation mode '{isolation}'; known: {', '.join(ISOLATION_MODES)}")
     suite = load(suite_file(name))
     store = Store(results)
     store.check_writable()
+    store.records(suite.name)  # a record of a newer version is found before anything is measured
     plan = plan_of(suite, store, isolation, again=again)
     store.write_plan(suite.name, plan.to_dict())
     began = time.monotonic()
@@ -44,7 +42,11 @@ def run_suite(
 
 def run_one_job(path: Path, *, as_json: bool) -> int:
     """Run one job file and say how it ended."""
-    record = run_job(path)
+    try:
+        record = run_job(path)
+    except (KeyboardInterrupt, Terminated) as stop:
+        print(f"stopped; the record of {path} says how far it came", file=sys.stderr)
+        return 143 if isinstance(stop, Terminated) else 130
     if as_json:
         print(json.dumps(record))
     else:

@@ -162,9 +162,12 @@ class Store:
             path = folder / "plan.json"
             if path.is_file():
                 try:
-                    plans[folder.name] = json.loads(path.read_text(encoding="utf-8"))
+                    found = json.loads(path.read_text(encoding="utf-8"))
                 except ValueError as error:
                     raise StoreError(f"plan {path} is not valid JSON ({error}); run the suite again") from None
+                if not isinstance(found, dict) or found.get("format", 1) != 1:
+                    raise StoreError(f"plan {path} is not of format 1: a newer version wrote it, or it is damaged")
+                plans[folder.name] = found
         return plans
 
     def _paths(self, step: str, suite: str | None = None) -> list[Path]:

@@ -105,6 +105,11 @@ def read_job(path: Path) -> dict[str, Any]:
     missing = [key for key in needed if key not in job]
     if missing:
         raise UsageError(f"job file {path} lacks {', '.join(missing)}")
+    if job.get("isolation") not in (None, *ISOLATION_MODES):
+        raise UsageError(f"job file {path}: unknown isolation mode '{job['isolation']}'; known: fork, spawn")
+    wrong = [key for key in ("coordinates", "hardware") if not isinstance(job[key], dict)]
+    if wrong:
+        raise UsageError(f"job file {path}: {' and '.join(wrong)} must be a mapping")
     return job
 
 

@@ -84,3 +84,33 @@ def test_records_of_a_newer_version_are_named(harness, tmp_path: Path) -> None:
     done = harness("rows", "ok", "--csv", "-")
     assert done.returncode == 3, done.stdout + done.stderr
     assert "99" in done.stderr
+
+
+def test_a_plan_of_a_newer_version_is_named(harness, tmp_path: Path) -> None:
+    (tmp_path / "ok.yaml").write_text("name: ok\nmethod: base\ntasks: perplexity(windows=2)\n")
+    folder = tmp_path / "results" / "ok" / "0123456789ab"
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_text(json.dumps({"format": 99, "cells": 3}))
+    done = harness("report", "ok.yaml")
+    assert done.returncode in (2, 3), done.stdout + done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("report", "ok.yaml"), "no results for suite 'ok'"),
+        (("plan", "ok.yaml", "--isolation", "frok"), "unknown isolation mode 'frok'"),
+        (("plan", "nothing.yaml"), "nothing to measure"),
+        (("run", "--job", "job.json"), "hardware must be a mapping"),
+    ],
+)
+def test_other_wrong_requests_are_one_line_too(harness, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    (tmp_path / "ok.yaml").write_text("name: ok\nmethod: base\ntasks: perplexity(windows=2)\n")
+    (tmp_path / "nothing.yaml").write_text("method: base\ntasks: []\n")
+    job = dict.fromkeys(("step", "suite", "operation", "adapter", "precision"), "x")
+    (tmp_path / "job.json").write_text(json.dumps({**job, "format": 1, "coordinates": {}, "hardware": 5}))
+    done = harness(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
