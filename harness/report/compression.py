@@ -22,9 +22,9 @@ KL = ("kl_divergence", "kl_divergence_median", "kl_divergence_p99", "kl_divergen
 EXPLANATION = (
     "Ordered by mean KL divergence from the reference: for a method that ends in compression the same method without "
     "it, for one that trains the untouched model; at fp32 where nothing was trained on the way to the reference, so "
-    "that a 16-bit cell's divergence includes its precision's own. Near-lossless compression is told apart by it and by the "
-    "paired difference in loss (always from the baseline); perplexity hardly moves. Bytes are compared with 2 bytes "
-    "per parameter."
+    "that a 16-bit cell's divergence includes its precision's own. "
+    "Near-lossless compression is told apart by it and by the paired difference in loss (always from the baseline); "
+    "perplexity hardly moves. Bytes are compared with 2 bytes per parameter."
 )
 
 
