@@ -17,10 +17,10 @@ from harness.metrics import metric as declared
 from harness.run import memory
 from harness.run.contention import compare, usage
 from harness.run.steps import RATES, Steps
-from harness.run.timeline import Timeline
+from harness.run.timeline import BESIDE_THE_WORK, Timeline
 
-# Spans that the worker itself needs: their memory is not the technique's.
-PLUMBING = frozenset({"start", "import", "data", "seal", "inspect"})
+# Spans that the worker itself needs, or that look at the work from outside: their memory is not the technique's.
+NOT_THE_WORK = BESIDE_THE_WORK | {"start", "import", "seal", "inspect"}
 _CUDA_METRICS = {
     "allocated_bytes": "cuda_peak_allocated_bytes",
     "reserved_bytes": "cuda_peak_reserved_bytes",
@@ -170,7 +170,7 @@ class Meter:
         if not self.timeline.can_reset:
             self.flag("memory peaks are those of the step so far: the kernel does not allow resetting them")
         self.metrics["runtime_memory_bytes"] = self.runtime_memory_bytes
-        work = [span for span in self.timeline.spans.values() if span.name not in PLUMBING]
+        work = [span for span in self.timeline.spans.values() if span.name not in NOT_THE_WORK]
         if not work:
             return
         peak = max(span.own_peak_bytes for span in work)

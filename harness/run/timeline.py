@@ -13,6 +13,8 @@ from typing import Any
 from harness.errors import InvalidMeasurement
 from harness.run import memory
 
+# Spans that stand inside or before the work without being it: what they leave on the heap is given back at their end.
+BESIDE_THE_WORK = frozenset({"data", "evaluate", "compare"})
 UNEXPLAINED_SHARE = 0.02
 UNEXPLAINED_SECONDS = 0.05
 
@@ -72,7 +74,7 @@ class Timeline:
             raise InvalidMeasurement(f"span '{name}' was closed while another one was current")
         self._open.pop()
         self._end = self._mark
-        if name == "data":
+        if name in BESIDE_THE_WORK:
             memory.return_free_memory()
             self.can_reset = memory.reset_peak() and self.can_reset
 

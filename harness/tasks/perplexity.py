@@ -95,47 +95,52 @@ class Perplexity(Task):
 
 
 class _Reference:
-    """Writes this model's log-probabilities as the reference, or compares them with the reference's."""
+    """Writes this model's log-probabilities as the reference, or compares them with the reference's.
+
+    Plain reads and writes, a window at a time: a mapped file would count as memory of the model that is scored.
+    """
 
     def __init__(self, job: Job, positions: int, vocabulary: int) -> None:
         import numpy
 
         self.job = job
-        self.at = 0
         self.kl: list[numpy.ndarray] = []
         self.agree: list[numpy.ndarray] = []
         self.written = self.read = None
         shape = (positions, vocabulary)
         if job.artefacts is not None:
             job.artefacts.mkdir(parents=True, exist_ok=True)
-            self.written = numpy.lib.format.open_memmap(
-                job.artefacts / REFERENCE_FILE, mode="w+", dtype="float32", shape=shape
-            )
+            self.written = (job.artefacts / REFERENCE_FILE).open("wb")
+            header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+            numpy.lib.format.write_array_header_1_0(self.written, header)
         if job.reference is not None:
-            self.read = numpy.load(job.reference / REFERENCE_FILE, mmap_mode="r")
-            if self.read.shape != shape:
-                job.meter.flag(f"the reference scored {self.read.shape}, this model {shape}: no KL divergence")
+            self.read = (job.reference / REFERENCE_FILE).open("rb")
+            numpy.lib.format.read_magic(self.read)
+            found = numpy.lib.format.read_array_header_1_0(self.read)[0]
+            if found != shape:
+                job.meter.flag(f"the reference scored {found}, this model {shape}: no KL divergence")
+                self.read.close()
                 self.read = None
 
     def take(self, log_probs: numpy.ndarray) -> None:
         """Take the next window: float32 [positions, vocabulary]."""
         import numpy
 
-        end = self.at + len(log_probs)
         if self.written is not None:
-            self.written[self.at : end] = log_probs
+            log_probs.astype("<f4", copy=False).tofile(self.written)
         if self.read is not None:
-            reference = numpy.asarray(self.read[self.at : end], dtype="float64")
+            reference = numpy.fromfile(self.read, dtype="<f4", count=log_probs.size).reshape(log_probs.shape)
+            reference = reference.astype("float64")
             self.kl.append((numpy.exp(reference) * (reference - log_probs)).sum(axis=1))
             self.agree.append(reference.argmax(axis=1) == log_probs.argmax(axis=1))
-        self.at = end
 
     def report(self, windows: int) -> dict[str, list[float | None]]:
         """Report the divergence over all positions; return per-window columns (null past the kept windows)."""
         import numpy
 
-        if self.written is not None:
-            self.written.flush()
+        for file in (self.written, self.read):
+            if file is not None:
+                file.close()
         if not self.kl:
             return {}
         kl, meter = numpy.concatenate(self.kl), self.job.meter

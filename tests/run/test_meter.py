@@ -98,10 +98,11 @@ def test_a_spike_between_two_boundaries_is_seen_and_belongs_to_its_span_alone() 
     assert 299 * MIB <= found["metrics"]["peak_memory_rise_bytes"] < 330 * MIB
 
 
-def test_preparing_data_inside_the_work_is_not_memory_of_the_work() -> None:
+@pytest.mark.parametrize("beside", ["data", "evaluate", "compare"])
+def test_what_stands_beside_the_work_is_not_memory_of_the_work(beside: str) -> None:
     meter = Meter()
     meter.libraries_loaded()
-    with meter.span("train"), meter.span("data"):
+    with meter.span("train"), meter.span(beside):
         block = bytearray(200 * MIB)
         block[::4096] = b"x" * len(block[::4096])
         del block
