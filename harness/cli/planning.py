@@ -13,10 +13,9 @@ from harness.plan.plan import Plan, plan
 from harness.plan.steps import Step
 from harness.plan.suite import Suite, load
 from harness.results.store import Store
-from harness.run.environment import hard_id, plan_time_facts
+from harness.run.environment import ISOLATION_MODES, hard_id, plan_time_facts
 
 SUITES = Path("suites")
-ISOLATION_MODES = ("fork", "spawn")
 
 
 def suite_file(name: str) -> Path:

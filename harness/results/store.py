@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
+from harness.models.checkpoint import is_sealed
 from harness.results.record import NewerFormat, Record, read, write, write_file
 
 _RECORD_NAME = re.compile(r"(?P<step>[0-9a-z_-]+)\.(?P<attempt>\d+)\.json")
@@ -142,8 +143,8 @@ class Store:
         return folder / f"{step}.{attempt}.json", folder / f"{step}.{attempt}.log"
 
     def has_checkpoint(self, step: str) -> bool:
-        """Whether the checkpoint of a step is in the cache, whole."""
-        return (self.cache / "checkpoints" / step / "checkpoint.json").is_file()
+        """Whether the checkpoint of a step is in the cache, whole, with every part that it refers to."""
+        return is_sealed(self.cache, step)
 
     def has_artefact(self, step: str) -> bool:
         """Whether what other steps need of an eval step is in the cache (it is renamed into place when whole)."""

@@ -27,6 +27,7 @@ LIBRARIES = (
     "triton",
 )  # fmt: skip
 WAIT_POLICY = "PASSIVE"
+ISOLATION_MODES = ("fork", "spawn")
 # Only these make the hard id: what a step's own identity determines (data, model) is recorded beside them.
 PLAN_TIME_FACTS = (
     "cpu_model", "cores", "memory_gib", "gpus", "device", "devices", "ranks", "threads", "omp_wait_policy", "isolation",

@@ -21,13 +21,11 @@ from harness.contract import MEASUREMENT_VERSION
 from harness.errors import UsageError
 from harness.results.record import Record, blank
 from harness.results.store import Store
-from harness.run.environment import commit_facts, environment_of, thread_environment
+from harness.run.environment import ISOLATION_MODES, commit_facts, environment_of, thread_environment
 from harness.run.events import Event, Listener, Outcome, StepFinished, StepStarted, SweepFinished, Tick
 from harness.run.server import PRELOAD
 from harness.run.service import Service
 from harness.run.supervise import supervise
-
-ISOLATION_MODES = ("fork", "spawn")
 
 
 class Terminated(BaseException):

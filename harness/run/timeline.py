@@ -34,7 +34,7 @@ class Span:
     cuda: dict[str, int] | None = None
 
     def raise_peaks(self, peak: int, cuda: dict[str, int] | None) -> None:
-        """Take over larger peaks; allocator retries are counted, not maximised."""
+        """Take over larger peaks (of the allocator's retries too: a counter of the process, so its largest reading)."""
         self.peak_memory_bytes = max(self.peak_memory_bytes, peak)
         if cuda is not None:
             old = self.cuda or dict.fromkeys(cuda, 0)

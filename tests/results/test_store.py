@@ -91,7 +91,11 @@ def test_checkpoints_and_artefacts_count_when_whole(tmp_path: Path) -> None:
     folder = store.cache / "checkpoints" / STEP
     folder.mkdir(parents=True)
     assert not store.has_checkpoint(STEP)
-    (folder / "checkpoint.json").write_text("{}")
+    parts = {"model": f"checkpoints/{STEP}/model"}
+    content = {"format": 1, "kind": "causal", "parts": parts, "made": ["model"], "opened_by": {}}
+    (folder / "checkpoint.json").write_text(json.dumps(content))
+    assert not store.has_checkpoint(STEP), "a part that it refers to is gone"
+    (folder / "model").mkdir()
     assert store.has_checkpoint(STEP)
     assert not store.has_artefact(STEP)
 
