@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from harness.errors import UsageError
+
 if TYPE_CHECKING:
     import numpy
 
@@ -67,20 +69,32 @@ class Hardware:
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a training stage may use. Of ``tokens`` and ``steps`` exactly one is set."""
+    """How much a training stage may use. Of ``tokens``, ``steps`` and ``bytes`` exactly one is set.
+
+    ``bytes`` of text is the measure by which models over different tokenizers have read equally much.
+    """
 
     tokens: int | None = None
     steps: int | None = None
+    bytes: int | None = None
     batch_size: int = 8
     micro_batch_size: int | None = None
     sequence_length: int = 256
     evaluations: int = 4
 
-    def optimizer_steps(self) -> int:
-        """Optimiser steps: ``steps``, or ``tokens`` over the tokens of one full batch, at least 1."""
+    def optimizer_steps(self, bytes_per_token: float | None = None) -> int:
+        """Optimiser steps: ``steps``, or tokens over the tokens of one full batch, at least 1.
+
+        ``bytes`` become tokens by the training text's ``bytes_per_token``; ``UsageError`` where nobody knows it.
+        """
         if self.steps is not None:
             return self.steps
-        return max(1, (self.tokens or 0) // (self.batch_size * self.sequence_length))
+        tokens = self.tokens or 0
+        if self.bytes is not None:
+            if not bytes_per_token:
+                raise UsageError("a budget of bytes is for techniques that train on running text; give tokens or steps")
+            tokens = round(self.bytes / bytes_per_token)
+        return max(1, tokens // (self.batch_size * self.sequence_length))
 
 
 @dataclass(frozen=True)

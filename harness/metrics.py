@@ -132,6 +132,10 @@ _DECLARED = (
     Metric("optimizer_steps", "1", "none", "Optimiser steps", "Optimiser steps that were really taken."),
     Metric("train_tokens", "token", "none", "Tokens trained on", "All tokens of all optimiser steps."),
     Metric(
+        "train_bytes", "byte", "none", "Text trained on",
+        "Tokens trained on times the UTF-8 bytes per token of the packed training text.",
+    ),
+    Metric(
         "train_seconds", "s", "none", "Training time",
         "Seconds of the optimiser steps so far (without evaluation, logging or saving), at a point of the curve.",
     ),

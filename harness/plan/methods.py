@@ -97,11 +97,12 @@ class ResolvedStage:
             return None
         if self.has_own_budget:
             params = self.call.params
-            return replace(given, steps=params.steps, tokens=None if params.steps is not None else params.tokens)
+            tokens = None if params.steps is not None else params.tokens
+            return replace(given, steps=params.steps, tokens=tokens, bytes=None)
         if share == 1 or not self.budgeted:
             return given
-        parts = {name: max(1, total // share) for name in ("steps", "tokens") if (total := getattr(given, name))}
-        return replace(given, **parts)
+        amounts = ((name, getattr(given, name)) for name in ("steps", "tokens", "bytes"))
+        return replace(given, **{name: max(1, total // share) for name, total in amounts if total})
 
     @cached_property
     def everyone(self) -> tuple[ResolvedAdapter, ...]:

@@ -259,11 +259,15 @@ class _Loader:
         return Rule(frozenset(form.uses or ()), allowed)
 
     def _check_budget(self, methods: Sequence[ResolvedMethod], budget: Budget, at: Path_) -> None:
-        if budget.steps is not None or budget.tokens is not None:
-            return
+        given = budget.steps is not None or budget.tokens is not None
         for stage in (stage for method in methods for stage in method.stages):
-            if stage.budgeted and not stage.has_own_budget:
-                self.document.fail(f"'{stage.call.name}' trains, so budget: must give steps or tokens", at)
+            if given or not stage.budgeted or stage.has_own_budget:
+                continue
+            if budget.bytes is None:
+                self.document.fail(f"'{stage.call.name}' trains, so budget: must give steps, tokens or bytes", at)
+            if stage.call.kind.view != "text":
+                reason = "a budget of bytes is for techniques that train on running text"
+                self.document.fail(f"'{stage.call.name}': {reason}; give steps or tokens", at)
 
     def _baseline(self, sweeps: Sequence[Sweep]) -> str | None:
         """Canonical text of the baseline: the one that is given, else ``base`` where it is among the methods."""

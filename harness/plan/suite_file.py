@@ -30,6 +30,7 @@ class BudgetForm(_Form):
 
     tokens: Count | None = Field(None, description="tokens of each training stage")
     steps: Count | None = Field(None, description="optimiser steps of each training stage")
+    bytes: Count | None = Field(None, description="UTF-8 bytes of running text of each training stage")
     batch_size: Count = Field(8, description="sequences per optimiser step")
     micro_batch_size: Count | None = Field(None, description="sequences per forward pass; the batch size if not given")
     sequence_length: Annotated[int, Field(ge=2)] = Field(256, description="tokens per sequence")
@@ -38,8 +39,9 @@ class BudgetForm(_Form):
 
     @model_validator(mode="after")
     def _one_amount(self) -> BudgetForm:
-        if self.tokens is not None and self.steps is not None:
-            raise ValueError("give tokens or steps, not both")
+        given = [name for name in ("tokens", "steps", "bytes") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give tokens, steps or bytes, not {' and '.join(given)}")
         if self.micro_batch_size is not None and self.batch_size % self.micro_batch_size:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}"

@@ -22,13 +22,29 @@ class Scored:
     bytes: int
 
 
-def packed_text(data: Dataset, tokenizer: Any, length: int) -> list[dict[str, list[int]]]:
-    """Training blocks of ``length`` tokens: documents one after another, an end-of-text token after each."""
-    documents = tokenize(tokenizer, data.view("text", "train"))
-    blocks = pack(documents, length, None, tokenizer.eos_token_id)
+@dataclass(frozen=True)
+class PackedText:
+    """Training examples cut from running text, and the UTF-8 bytes of that text over its tokens."""
+
+    examples: list[dict[str, list[int]]]
+    bytes_per_token: float
+
+
+def packed_text(data: Dataset, tokenizer: Any, length: int, *, loss_across_documents: bool = False) -> PackedText:
+    """Training blocks of ``length`` tokens: documents one after another, an end-of-text token after each.
+
+    A document's first token carries no loss (it would be predicted from another document) unless that is asked for.
+    """
+    texts = data.view("text", "train")
+    documents = tokenize(tokenizer, texts)
+    end = tokenizer.eos_token_id
+    blocks = pack(documents, length, None, end)
     if not blocks:
         raise DataError(f"data set '{data.name}' has too little text for one block of {length} tokens")
-    return [{"input_ids": block, "labels": block} for block in blocks]
+    labels = blocks if loss_across_documents else pack([_without_first(item) for item in documents], length, None, end)
+    examples = [{"input_ids": block, "labels": label} for block, label in zip(blocks, labels, strict=True)]
+    tokens = sum(len(document) + 1 for document in documents)
+    return PackedText(examples, sum(len(text.encode("utf-8", "replace")) for text in texts) / tokens)
 
 
 def instruction_examples(data: Dataset, tokenizer: Any, length: int) -> list[dict[str, list[int]]]:
@@ -80,6 +96,10 @@ def answers_to_score(
         if len(found) == limit:
             break
     return found
+
+
+def _without_first(document: Sequence[int]) -> list[int]:
+    return [IGNORED, *document[1:]] if document else []
 
 
 def _whole(ids: list[int], byte_lengths: Sequence[int]) -> Scored:

@@ -8,8 +8,11 @@ from harness.contract import Budget, Job, TrainingParams, TrainingSetup
 from harness.errors import UsageError
 
 
-def training_setup(job: Job) -> TrainingSetup:
-    """Return the set-up in which this job's stage trains, every modifier applied in the order written."""
+def training_setup(job: Job, bytes_per_token: float | None = None) -> TrainingSetup:
+    """Return the set-up in which this job's stage trains, every modifier applied in the order written.
+
+    ``bytes_per_token`` of the training text is what turns a budget of bytes into steps.
+    """
     params: TrainingParams = job.params
     budget = stage_budget(job.budget, params)
     micro = budget.micro_batch_size or budget.batch_size
@@ -23,7 +26,7 @@ def training_setup(job: Job) -> TrainingSetup:
             optimizer=params.optimizer,
             weight_decay=params.weight_decay,
             max_grad_norm=params.max_grad_norm,
-            steps=budget.optimizer_steps(),
+            steps=budget.optimizer_steps(bytes_per_token),
             batch_size=budget.batch_size,
             micro_batch_size=micro,
             sequence_length=budget.sequence_length,
@@ -36,7 +39,7 @@ def training_setup(job: Job) -> TrainingSetup:
 def stage_budget(budget: Budget, params: TrainingParams) -> Budget:
     """Return the suite's budget with the stage's own ``tokens`` or ``steps`` in its place."""
     if params.steps is not None:
-        return replace(budget, steps=params.steps, tokens=None)
+        return replace(budget, steps=params.steps, tokens=None, bytes=None)
     if params.tokens is not None:
-        return replace(budget, steps=None, tokens=params.tokens)
+        return replace(budget, steps=None, tokens=params.tokens, bytes=None)
     return budget

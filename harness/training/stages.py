@@ -31,18 +31,18 @@ VALIDATION_ANSWERS = 64
 
 def pretrain(job: Job) -> Checkpoint:
     """Train a causal model on packed text from the architecture's fresh weights, or further from given ones."""
-    setup = training_setup(job)
-    meter = job.meter
+    meter, length = job.meter, job.budget.sequence_length
     with meter.span("load"):
         tokenizer = load_tokenizer(job.checkpoint)
-        model = _fresh_or_given(job, tokenizer, setup)
     with meter.span("data"):
-        examples = packed_text(job.data, tokenizer, setup.sequence_length)
+        text = packed_text(job.data, tokenizer, length, loss_across_documents=job.params.loss_across_documents)
         lengths = token_bytes(tokenizer)
-        held_out = text_to_score(
-            job.data, "validation", tokenizer, lengths, setup.sequence_length, VALIDATION_WINDOWS, None
-        )
-    train(job, setup, model, tokenizer, examples, _evaluator(model, held_out, setup.precision))
+        held_out = text_to_score(job.data, "validation", tokenizer, lengths, length, VALIDATION_WINDOWS, None)
+    setup = training_setup(job, text.bytes_per_token)
+    with meter.span("load"):
+        model = _fresh_or_given(job, tokenizer, setup)
+    train(job, setup, model, tokenizer, text.examples, _evaluator(model, held_out, setup.precision))
+    meter.metric("train_bytes", setup.steps * setup.batch_size * length * text.bytes_per_token)
     with meter.span("save"):
         model.save_pretrained(job.part("model"))
     # The architecture's own part ends here: the model's folder holds its configuration.

@@ -49,12 +49,25 @@ def test_instructions_that_never_fit_are_one_clear_line(tokenizer, tiny_data):
 
 
 def test_packed_text_is_the_text(tokenizer, tiny_data):
-    blocks = packed_text(tiny_data, tokenizer, 50)
+    packed = packed_text(tiny_data, tokenizer, 50, loss_across_documents=True)
+    blocks = packed.examples
     assert {len(block["input_ids"]) for block in blocks} == {50}
     text = tokenizer.decode([token for block in blocks for token in block["input_ids"]])
     whole = "".join(item + tokenizer.eos_token for item in tiny_data.view("text", "train"))
     assert whole.startswith(text) and len(whole) - len(text) < 50 * 20
     assert all(block["labels"] == block["input_ids"] for block in blocks)
+    texts = tiny_data.view("text", "train")
+    counted = sum(len(tokenizer(text)["input_ids"]) + 1 for text in texts)
+    assert packed.bytes_per_token == sum(len(text.encode()) for text in texts) / counted
+
+
+def test_no_loss_across_the_border_of_two_documents(tokenizer, tiny_data):
+    blocks = packed_text(tiny_data, tokenizer, 50).examples
+    ids, labels = ([token for block in blocks for token in block[name]] for name in ("input_ids", "labels"))
+    starts = {0} | {at + 1 for at, token in enumerate(ids[:-1]) if token == tokenizer.eos_token_id}
+    assert len(starts) > 2
+    assert [at for at, label in enumerate(labels) if label == IGNORED] == sorted(starts)
+    assert all(label == token for label, token in zip(labels, ids, strict=True) if label != IGNORED)
 
 
 def test_windows_count_the_bytes_of_what_they_score(tokenizer, tiny_data):

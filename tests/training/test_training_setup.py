@@ -27,6 +27,14 @@ def test_everything_that_a_technique_and_a_budget_say_arrives(make_job):
     assert (setup.evaluations, setup.precision) == (3, "bf16")
 
 
+def test_a_budget_of_bytes_becomes_steps_by_the_text(make_job):
+    job = make_job(NOTHING, params=TrainingParams(), steps=None, batch_size=4)
+    job.budget = Budget(bytes=100_000, batch_size=4, sequence_length=64)
+    assert training_setup(job, 2.5).steps == 100_000 / 2.5 // (4 * 64)
+    with pytest.raises(UsageError, match="a budget of bytes is for techniques that train on running text"):
+        training_setup(job)
+
+
 def test_a_micro_batch_is_the_whole_batch_unless_said(make_job):
     assert training_setup(make_job(NOTHING, params=TrainingParams(), batch_size=6)).micro_batch_size == 6
 

@@ -23,6 +23,7 @@ class CausalLanguageModelling(Adapter):
     class Params(TrainingParams):
         learning_rate: float = param(1e-2, "peak learning rate", low=0.0)
         optimizer: str = param("muon", "optimiser: Muon for matrices, or AdamW", choices=("adamw", "muon"))
+        loss_across_documents: bool = param(False, "a document's first token is predicted from the document before it")
 
     def train(self, job: Job) -> Checkpoint:
         """Train on packed blocks of the text view."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Adapter, Checkpoint, Job, param
-
-END = "<|endoftext|>"
-PAD = "<|pad|>"
+from harness.vocabularies.learning import END, PAD, VocabularyParams, must_reach, training_corpus
 
 
 class BytePairEncoding(Adapter):
@@ -22,7 +20,7 @@ class BytePairEncoding(Adapter):
     view = "text"
 
     @dataclass(frozen=True)
-    class Params:
+    class Params(VocabularyParams):
         vocab_size: int = param(2048, "entries of the vocabulary, the 256 bytes and 2 special tokens included", low=258)
         min_frequency: int = param(2, "a pair must occur this often to be merged", low=1)
 
@@ -32,7 +30,7 @@ class BytePairEncoding(Adapter):
         from transformers import PreTrainedTokenizerFast
 
         with job.meter.span("data"):
-            texts = job.data.view("text", "train")
+            texts = training_corpus(job.data, self.params.corpus_bytes)
         with job.meter.span("train"):
             tokenizer = Tokenizer(models.BPE())
             tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -42,6 +40,8 @@ class BytePairEncoding(Adapter):
                 special_tokens=[END, PAD], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
             )  # fmt: skip
             tokenizer.train_from_iterator(texts, trainer)
+        hint = "give more text, or lower vocab_size or min_frequency"
+        must_reach(self.params.vocab_size, tokenizer.get_vocab_size(), hint)
         with job.meter.span("save"):
             fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=END, eos_token=END, pad_token=PAD)
             fast.save_pretrained(job.part("tokenizer"))
