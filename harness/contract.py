@@ -276,6 +276,46 @@ class Scorer(Protocol):
         ...
 
 
+class Codec(Protocol):
+    """An opened tokenizer, in the library that it is meant for. No special token is added, and none is read in text.
+
+    What an adapter whose checkpoint is a tokenizer alone returns from ``eval``; a scorer of a model with a tokenizer
+    has one as its attribute ``codec``.
+    """
+
+    library: str
+    vocabulary_size: int
+    unknown_id: int | None
+
+    def use_threads(self, threads: int) -> None:
+        """Set how many threads a batch may use; once, before the first batch of the process."""
+        ...
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of one text."""
+        ...
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of one sequence of ids."""
+        ...
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, by the library's own way of taking many at once."""
+        ...
+
+    def decode_batch(self, sequences: Sequence[Sequence[int]]) -> list[str]:
+        """Text of each sequence, by the library's own way of taking many at once."""
+        ...
+
+    def piece(self, token: int) -> bytes | None:
+        """Bytes that a token stands for within a word; None for the unknown token and for special ones."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What was really opened: library, model class, vocabulary, normaliser and pre-tokenizer."""
+        ...
+
+
 class Adapter:
     """One technique. Override ``train``, ``compress`` or both; an operation that is not overridden makes no step.
 
@@ -311,7 +351,7 @@ class Adapter:
         """Compress, and return the checkpoint with the parts that were made."""
         return job.checkpoint
 
-    def eval(self, job: Job) -> Scorer:
+    def eval(self, job: Job) -> Scorer | Codec:
         """Open the checkpoint in the runtime that it is meant for."""
         from harness.models.causal import open_scorer
 
@@ -350,8 +390,8 @@ class Task:
         """The data view that this task scores, or None."""
         return None
 
-    def score(self, scorer: Scorer, job: Job) -> None:
-        """Measure, and hand every number to ``job.meter``."""
+    def score(self, scorer: Any, job: Job) -> None:
+        """Measure what the adapter opened, a ``Scorer`` or ``Codec``, and hand every number to ``job.meter``."""
         raise NotImplementedError(f"{type(self).__name__} must define score(scorer, job)")
 
 

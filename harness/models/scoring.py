@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.models.loading import autocast
+from harness.vocabularies.pieces import bytes_of_pieces
 
 if TYPE_CHECKING:
     import numpy
@@ -68,29 +70,12 @@ def _forward(model: Any, sequences: Sequence[Sequence[int]], precision: str) -> 
 
 
 def token_bytes(tokenizer: Any) -> list[int]:
-    """UTF-8 bytes that each token id stands for; 0 for special tokens.
+    """UTF-8 bytes that each token id stands for; 0 for special tokens and for the unknown one.
 
-    Exact for byte-level BPE (one character of a piece is one byte) and for SentencePiece pieces (a leading or inner
-    ``▁`` is one space, ``<0xAB>`` is one byte); any other piece counts the bytes of its decoded text.
+    Exact for byte-level pieces (one character is one byte), for SentencePiece's (``▁`` is one space, ``<0xAB>`` one
+    byte) and for WordPiece's (the continuation mark is nothing).
     """
+    backend = tokenizer.backend_tokenizer
+    pieces = bytes_of_pieces(backend, json.loads(backend.to_str()))
     special = set(tokenizer.all_special_ids)
-    byte_level = _is_byte_level(tokenizer)
-    lengths = []
-    for index in range(len(tokenizer)):
-        piece = tokenizer.convert_ids_to_tokens(index)
-        if index in special or piece is None:
-            lengths.append(0)
-        elif byte_level:
-            lengths.append(len(piece))
-        elif len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-            lengths.append(1)
-        elif "▁" in piece:
-            lengths.append(len(piece.replace("▁", " ").encode()))
-        else:
-            lengths.append(len(tokenizer.decode([index]).encode()))
-    return lengths
-
-
-def _is_byte_level(tokenizer: Any) -> bool:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    return backend is not None and "ByteLevel" in repr(backend.decoder)
+    return [0 if piece is None or index in special else len(piece) for index, piece in enumerate(pieces)]

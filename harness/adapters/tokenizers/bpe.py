@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.contract import Adapter, Checkpoint, Job, param
+from harness.contract import Adapter, Checkpoint, Codec, Job, param
 from harness.vocabularies.learning import END, PAD, VocabularyParams, must_reach, training_corpus
 
 
@@ -47,3 +47,9 @@ class BytePairEncoding(Adapter):
             fast.save_pretrained(job.part("tokenizer"))
         job.meter.metric("vocabulary_size", tokenizer.get_vocab_size())
         return job.checkpoint.with_parts(tokenizer=job.part("tokenizer"))
+
+    def eval(self, job: Job) -> Codec:
+        """Open the vocabulary in the tokenizers library."""
+        from harness.vocabularies.huggingface import TokenizersCodec
+
+        return TokenizersCodec(job.checkpoint.parts["tokenizer"])
