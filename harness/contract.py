@@ -280,12 +280,14 @@ class Codec(Protocol):
     """An opened tokenizer, in the library that it is meant for. No special token is added, and none is read in text.
 
     What an adapter whose checkpoint is a tokenizer alone returns from ``eval``; a scorer of a model with a tokenizer
-    has one as its attribute ``codec``.
+    has one as its attribute ``codec``. ``byte_ids`` are the pieces to which a tokenizer falls back for a character that
+    it has no piece for (``<0xAB>``); a byte-level vocabulary has none.
     """
 
     library: str
     vocabulary_size: int
     unknown_id: int | None
+    byte_ids: frozenset[int]
 
     def use_threads(self, threads: int) -> None:
         """Set how many threads a batch may use; once, before the first batch of the process."""

@@ -159,6 +159,42 @@ _DECLARED = (
     # tokenizers
     Metric("vocabulary_size", "1", "none", "Vocabulary", "Number of entries of the tokenizer."),
     Metric("bytes_per_token", "byte", "higher", "Bytes per token", "UTF-8 bytes of held-out text over its tokens."),
+    Metric(
+        "fertility", "token/word", "lower", "Fertility",
+        "Tokens of held-out text over its words; a word is what stands between white space.",
+    ),
+    Metric("unknown_share", "share", "lower", "Unknown tokens", "Tokens of held-out text that are the unknown token."),
+    Metric(
+        "byte_token_share", "share", "lower", "Byte tokens",
+        "Tokens of held-out text that stand for bytes and not for characters: byte fallback, or pieces that are not "
+        "UTF-8 by themselves.",
+    ),
+    Metric(
+        "vocabulary_use", "share", "higher", "Vocabulary used",
+        "Entries of the vocabulary that occur in held-out text, over all entries.",
+    ),
+    Metric(
+        "round_trip_share", "share", "higher", "Exact round trips",
+        "Paragraphs of held-out text that come back from encode and decode to the letter.",
+    ),
+    Metric(
+        "hostile_round_trip_share", "share", "higher", "Hostile texts back",
+        "Hostile texts (emoji, marks, controls, long words ...) that come back from encode and decode to the letter.",
+    ),
+    Metric(
+        "encode_megabytes_per_second", "MB/s", "higher", "Encode",
+        "10^6 UTF-8 bytes of text over the seconds of encoding them; median over rounds of different text.",
+    ),
+    Metric(
+        "decode_megabytes_per_second", "MB/s", "higher", "Decode",
+        "10^6 UTF-8 bytes of text over the seconds of decoding its ids; median over rounds of different text.",
+    ),
+    Metric(
+        "token_parity", "1", "lower", "Token premium",
+        "Tokens of the target language over tokens of the source language for the same sentences.",
+    ),
+    Metric("source_fertility", "token/word", "lower", "Fertility, source", "Tokens over words, source language."),
+    Metric("target_fertility", "token/word", "lower", "Fertility, target", "Tokens over words, target language."),
     # machine
     Metric("canary_matmul_seconds", "s", "lower", "Canary: matmul", "Median time of a fixed matrix product."),
     Metric("canary_copy_seconds", "s", "lower", "Canary: copy", "Median time of a fixed memory copy."),

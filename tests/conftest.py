@@ -14,11 +14,13 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import contextlib
+import importlib.util
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -306,3 +308,33 @@ def stories() -> Checkpoint:
     if not folder.is_dir():
         pytest.skip("shared/models/stories260K beside the checkout is not here")
     return open_folder(folder)
+
+
+@pytest.fixture(scope="session")
+def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Byte-level BPE: the 256 bytes, then ``ab``, `` ab`` and ``abab``; two special tokens in front."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    from harness.vocabularies.learning import SPECIAL
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = [*SPECIAL, *alphabet, "ab", "Ġab", "abab"]
+    merges = [("a", "b"), ("Ġ", "ab"), ("ab", "ab")]
+    tokenizer = Tokenizer(models.BPE({word: index for index, word in enumerate(words)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens(list(SPECIAL))
+    folder = tmp_path_factory.mktemp("by_hand")
+    tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def synthetic() -> ModuleType:
+    """The module that makes the records of a small suite."""
+    source = Path(__file__).parent / "report" / "fixtures" / "synthetic.py"
+    specification = importlib.util.spec_from_file_location("synthetic_suite", source)
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module

@@ -141,7 +141,8 @@ def test_a_technique_that_trains_shares_the_parameters_of_training(path):
     kind = kind_in(path)
     if "train" not in kind.operations():
         return
-    assert kind.view in VIEWS
+    converts = kind.gives == {"tokenizer"} and kind.view is None  # from one library's vocabulary to another's
+    assert kind.view in VIEWS or converts
     if "model" in kind.gives or "peft" in kind.gives:
         assert issubclass(kind.Params, TrainingParams)
 

@@ -33,6 +33,10 @@ RECIPES = {
     "bits_per_byte": Recipe("perplexity", "nll", "bytes", factor=1 / math.log(2)),
     "kl_divergence": Recipe("perplexity", "kl", "tokens", amount_is_mean=True),
     "top1_agreement": Recipe("perplexity", "agree", "tokens", amount_is_mean=True),
+    "bytes_per_token": Recipe("tokenization", "bytes", "tokens"),
+    "fertility": Recipe("tokenization", "tokens", "words"),
+    "round_trip_share": Recipe("tokenization", "exact", right_or_wrong=True),
+    "token_parity": Recipe("language_parity", "target_tokens", "source_tokens"),
     "choice_accuracy": Recipe("choice", "correct", right_or_wrong=True),
     "choice_accuracy_sum": Recipe("choice", "correct_sum", right_or_wrong=True),
 }

@@ -51,9 +51,11 @@ def open_model(spec: Mapping[str, Any], *, cache: Path) -> Checkpoint:
 
 
 def open_folder(path: Path) -> Checkpoint:
-    """Open a folder in the format of ``save_pretrained``: ``config.json``, weights and a tokenizer."""
+    """Open a folder in the format of ``save_pretrained``: ``config.json``, weights and a tokenizer, or that alone."""
     if not path.is_dir():
         raise ModelError(f"model folder {path} does not exist")
+    if is_tokenizer_alone(path):
+        return Checkpoint(kind="tokenizer", parts={"tokenizer": path})
     if not (path / "config.json").is_file():
         raise ModelError(f"{path} is not a model folder: it has no config.json")
     if not any(path.glob("*.safetensors")) and not any(path.glob("*.bin")):
@@ -62,6 +64,13 @@ def open_folder(path: Path) -> Checkpoint:
     if any((path / name).is_file() for name in TOKENIZER_FILES):
         parts["tokenizer"] = path
     return Checkpoint(kind=kind_of(path), parts=parts)
+
+
+def is_tokenizer_alone(path: Path) -> bool:
+    """Whether a folder holds a tokenizer and neither a configuration nor weights."""
+    if (path / "config.json").is_file() or any(path.glob("*.safetensors")):
+        return False
+    return any((path / name).is_file() for name in TOKENIZER_FILES) or any(path.glob("*.tiktoken"))
 
 
 def kind_of(path: Path) -> str:

@@ -135,10 +135,15 @@ def hub_model(word: str, name: str, revision: str) -> ModelSource:
 
 
 def folder_model(word: str, path: str, folder: Path) -> ModelSource:
-    """A local folder in transformers' format; ``ModelError`` where it is not one."""
+    """A local folder in transformers' format, or one with a tokenizer alone; ``ModelError`` where it is neither."""
+    from harness.models.sources import is_tokenizer_alone
+
     found = (folder / Path(path).expanduser()).resolve()
     if not found.is_dir():
         raise ModelError(f"model folder '{path}' does not exist")
+    if is_tokenizer_alone(found):
+        spec = {"kind": "folder", "path": str(found), "fingerprint": fingerprint(found)}
+        return ModelSource(word, spec, "tokenizer", frozenset({"tokenizer"}), trained=False)
     if not (found / "config.json").is_file():
         raise ModelError(f"'{path}' is not a model folder: it has no config.json")
     if not any(any(found.glob(pattern)) for pattern in _WEIGHTS):

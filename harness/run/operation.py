@@ -175,6 +175,8 @@ def _describe(scorer: Any, request: Job) -> None:
     request.meter.observe("scorer", found)
     size = weight_bytes(request.checkpoint)
     request.meter.metric("checkpoint_bytes", checkpoint_bytes(request.checkpoint))
+    if "parameters" not in found:  # a tokenizer
+        return
     request.meter.metric("parameters", found["parameters"])
     if size:
         request.meter.metric("weight_bytes", size)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ModelError
-from harness.vocabularies.pieces import bytes_of_pieces
+from harness.vocabularies.learning import END
+from harness.vocabularies.pieces import byte_fallbacks, bytes_of_pieces
 
 
 def read_tokenizer(folder: Path) -> Any:
@@ -25,6 +26,8 @@ def read_tokenizer(folder: Path) -> Any:
     tokenizer = Tokenizer(models.BPE.from_file(*map(str, pair)))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
+    if tokenizer.token_to_id(END) is not None:
+        tokenizer.add_special_tokens([END])
     return tokenizer
 
 
@@ -39,6 +42,7 @@ class TokenizersCodec:
         self.tokenizer.encode_special_tokens = True
         self.settings = json.loads(self.tokenizer.to_str())
         self.vocabulary_size = int(self.tokenizer.get_vocab_size())
+        self.byte_ids = byte_fallbacks(self.tokenizer) if self.settings["model"].get("byte_fallback") else frozenset()
         unknown = self.settings["model"].get("unk_token")
         if self.settings["model"]["type"] == "Unigram":
             self.unknown_id = self.settings["model"].get("unk_id")

@@ -33,6 +33,12 @@ def bytes_of_pieces(tokenizer: Any, settings: Mapping[str, Any]) -> list[bytes |
     return found
 
 
+def byte_fallbacks(tokenizer: Any) -> frozenset[int]:
+    """Ids of the pieces ``<0x00>`` to ``<0xFF>``."""
+    found = (tokenizer.token_to_id(f"<0x{byte:02X}>") for byte in range(256))
+    return frozenset(token for token in found if token is not None)
+
+
 def _bytes_of(piece: str, prefix: str, byte_level: bool, metaspace: bool) -> bytes:
     if match := _BYTE.fullmatch(piece):
         return bytes([int(match[1], 16)])
