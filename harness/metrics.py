@@ -158,6 +158,7 @@ _DECLARED = (
     ),
     # tokenizers
     Metric("vocabulary_size", "1", "none", "Vocabulary", "Number of entries of the tokenizer."),
+    Metric("corpus_bytes", "byte", "none", "Learnt from", "UTF-8 bytes of the text that a vocabulary was learnt from."),
     Metric("bytes_per_token", "byte", "higher", "Bytes per token", "UTF-8 bytes of held-out text over its tokens."),
     Metric(
         "fertility", "token/word", "lower", "Fertility",

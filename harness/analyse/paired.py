@@ -9,14 +9,24 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy
 import pandas
 
-from harness.analyse.statistics import Interval, bootstrap_ratio, mcnemar, paired_difference
+from harness.analyse.statistics import (
+    Interval,
+    bootstrap_ratio,
+    mcnemar,
+    paired_difference,
+    paired_ratio_difference,
+)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """metric = transform(factor * sum(amount [* weight]) / sum(weight)) over the items of ``set``."""
+    """metric = transform(factor * sum(amount [* weight]) / sum(weight)) over the items of ``set``.
+
+    ``own_weights``: the weights are what a method makes of the same items (its tokens), not what the items are.
+    """
 
     set: str
     amount: str
@@ -25,6 +35,7 @@ class Recipe:
     factor: float = 1.0
     transform: Callable[[float], float] | None = None
     right_or_wrong: bool = False
+    own_weights: bool = False
 
 
 RECIPES = {
@@ -33,13 +44,17 @@ RECIPES = {
     "bits_per_byte": Recipe("perplexity", "nll", "bytes", factor=1 / math.log(2)),
     "kl_divergence": Recipe("perplexity", "kl", "tokens", amount_is_mean=True),
     "top1_agreement": Recipe("perplexity", "agree", "tokens", amount_is_mean=True),
-    "bytes_per_token": Recipe("tokenization", "bytes", "tokens"),
+    "bytes_per_token": Recipe("tokenization", "bytes", "tokens", own_weights=True),
     "fertility": Recipe("tokenization", "tokens", "words"),
     "round_trip_share": Recipe("tokenization", "exact", right_or_wrong=True),
-    "token_parity": Recipe("language_parity", "target_tokens", "source_tokens"),
+    "token_parity": Recipe("language_parity", "target_tokens", "source_tokens", own_weights=True),
     "choice_accuracy": Recipe("choice", "correct", right_or_wrong=True),
     "choice_accuracy_sum": Recipe("choice", "correct_sum", right_or_wrong=True),
 }
+
+
+# Means over tokens: they do not compare across tokenizers, paired or not.
+PER_TOKEN = frozenset({"loss", "perplexity", "kl_divergence", "top1_agreement"})
 
 
 class ItemScores:
@@ -77,14 +92,23 @@ class ItemScores:
 def difference(metric: str, first: pandas.DataFrame, second: pandas.DataFrame) -> tuple[Interval | None, float | None]:
     """first - second on the items that both have, and the exact McNemar p-value where items are right or wrong.
 
-    For a transformed metric (perplexity) there is no difference of its own: that of the loss tells the same.
+    For a transformed metric (perplexity) there is no difference of its own: that of the loss tells the same. Items
+    that weigh differently are not the same (windows cut by two tokenizers); they are compared by document, where they
+    tell it and the metric is one that compares across tokenizers.
     """
     recipe = RECIPES[metric]
-    shared = first.index if first.index.equals(second.index) else first.index.intersection(second.index)
-    if not len(shared) or recipe.transform is not None:
+    first, second = _on_the_same_items(first, second)
+    if not len(first) or recipe.transform is not None:
         return None, None
-    one, other = first["amount"].loc[shared].tolist(), second["amount"].loc[shared].tolist()
-    found = paired_difference(one, other, first["weight"].loc[shared].tolist())
+    one, other = first["amount"].tolist(), second["amount"].tolist()
+    if recipe.own_weights or not numpy.allclose(first["weight"], second["weight"]):
+        if not recipe.own_weights:
+            first, second = _on_the_same_items(_by_document(first), _by_document(second))
+        if metric in PER_TOKEN or not len(first):
+            return None, None
+        one_pair, other_pair = ((frame["amount"].tolist(), frame["weight"].tolist()) for frame in (first, second))
+        return paired_ratio_difference(one_pair, other_pair), None
+    found = paired_difference(one, other, first["weight"].tolist())
     binary = recipe.right_or_wrong and set(one) | set(other) <= {0.0, 1.0}
     return found, mcnemar(one, other) if binary else None
 
@@ -95,8 +119,9 @@ def _averaged(frames: list[pandas.DataFrame], recipe: Recipe) -> pandas.DataFram
         weight = frame[recipe.weight].astype(float) if recipe.weight else pandas.Series(1.0, index=frame.index)
         amount = frame[recipe.amount].astype(float) * recipe.factor * (weight if recipe.amount_is_mean else 1.0)
         index = pandas.Index(frame["item"].to_numpy(dtype=object), name="item")
-        columns = {"amount": amount.to_numpy(), "weight": weight.to_numpy()}
-        seeds.append(pandas.DataFrame(columns, index).dropna())
+        document = frame["document"].to_numpy() if "document" in frame else math.nan
+        columns = {"amount": amount.to_numpy(), "weight": weight.to_numpy(), "document": document}
+        seeds.append(pandas.DataFrame(columns, index).dropna(subset=["amount", "weight"]))
     if len(seeds) == 1:
         return seeds[0]
     first = seeds[0]
@@ -104,6 +129,18 @@ def _averaged(frames: list[pandas.DataFrame], recipe: Recipe) -> pandas.DataFram
         return pandas.DataFrame(sum(seed.to_numpy() for seed in seeds) / len(seeds), first.index, first.columns)
     whole = pandas.concat(seeds).groupby(level=0, sort=False)
     return whole.mean()[whole.size() == len(seeds)]
+
+
+def _on_the_same_items(first: pandas.DataFrame, second: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFrame]:
+    if first.index.equals(second.index):
+        return first, second
+    shared = first.index.intersection(second.index)
+    return first.loc[shared], second.loc[shared]
+
+
+def _by_document(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """Sums over the items of each document; empty where the items do not tell it."""
+    return frame.dropna(subset=["document"]).groupby("document")[["amount", "weight"]].sum()
 
 
 def _transformed(found: Interval | None, recipe: Recipe) -> Interval | None:

@@ -121,6 +121,35 @@ def paired_difference(
     return bootstrap_ratio(change.tolist(), weights, seed, level)
 
 
+def paired_ratio_difference(
+    first: tuple[Sequence[float], Sequence[float]],
+    second: tuple[Sequence[float], Sequence[float]],
+    seed: int = 0,
+    level: float = LEVEL,
+) -> Interval | None:
+    """Difference of two ratios of sums over the same items, each with weights of its own, with its bootstrap interval.
+
+    ``first`` and ``second`` are (amounts, weights): the tokens that two tokenizers need for the same sentences.
+    ``ValueError`` where the two are not equally long.
+    """
+    (above, below), (other_above, other_below) = (
+        tuple(numpy.asarray(values, dtype=float) for values in pair) for pair in (first, second)
+    )
+    if len(above) != len(other_above):
+        raise ValueError(f"paired comparison of {len(above)} with {len(other_above)} items")
+    if not len(above) or below.sum() == 0 or other_below.sum() == 0:
+        return None
+    estimate = float(above.sum() / below.sum() - other_above.sum() / other_below.sum())
+    if len(above) == 1:
+        return Interval(estimate, None, None, 1, "items")
+    counts = _draws(len(above), seed)
+    sums, other_sums = counts @ below, counts @ other_below
+    whole = (sums > 0) & (other_sums > 0)
+    draws = (counts @ above)[whole] / sums[whole] - (counts @ other_above)[whole] / other_sums[whole]
+    low, high = _tails(draws, level)
+    return Interval(estimate, low, high, len(above), "items")
+
+
 def mcnemar(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Exact two-sided p-value that two methods are right equally often on the same items; None if they never differ."""
     from scipy.special import bdtr

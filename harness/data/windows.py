@@ -34,10 +34,17 @@ def evaluation_windows(
     least half a window, or all there is of the document. Of more than ``limit`` windows, that many are taken at equal
     distances over all of them, so that they come from all documents in proportion to their lengths.
     """
+    return [window for _, window in numbered_windows(documents, length, bos_id, limit)]
+
+
+def numbered_windows(
+    documents: Sequence[Sequence[int]], length: int, bos_id: int | None, limit: int | None = None
+) -> list[tuple[int, list[int]]]:
+    """Return the same windows, each with the place of its document, by which other tokenizers' windows compare."""
     front = [] if bos_id is None else [bos_id]
     room = _room(length, front)
-    windows = [front + piece for document in documents for piece in _pieces(document, room)]
-    return spread([window for window in windows if len(window) >= 2], limit)
+    windows = [(place, front + piece) for place, document in enumerate(documents) for piece in _pieces(document, room)]
+    return spread([pair for pair in windows if len(pair[1]) >= 2], limit)
 
 
 def spread(items: Sequence[T], limit: int | None) -> list[T]:

@@ -19,8 +19,11 @@ from harness.report.pages import html, markdown
 from harness.report.provenance import definitions, machine, validity
 from harness.report.results import results
 from harness.report.speed import speed
+from harness.report.tokenizer_models import tokenizer_models
+from harness.report.tokenizer_speed import learning, tokenizer_speed
 from harness.report.tradeoffs import tradeoffs
 from harness.report.training import training
+from harness.report.vocabularies import languages, lost, vocabularies
 
 
 def build(content: Content, out: Path) -> list[Path]:
@@ -69,7 +72,11 @@ def compose(content: Content) -> Document:
     if plan.get("question"):
         opening.append(Paragraph(str(plan["question"]), "lead"))
     opening.append(Bullets(headline(content), "headline"))
-    optional = (compression(content), training(content), speed(content), tradeoffs(content), ledger(content))
+    optional = (
+        vocabularies(content), tokenizer_speed(content), languages(content), tokenizer_models(content),
+        learning(content), compression(content), training(content), speed(content), tradeoffs(content), lost(content),
+        ledger(content),
+    )  # fmt: skip
     sections = [results(content), *(section for section in optional if section is not None)]
     sections += [validity(content), machine(content), definitions(content)]
     if plan.get("notes"):

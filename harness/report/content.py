@@ -142,12 +142,23 @@ class Content:
 
     def chance(self, steps: Iterable[str]) -> float | None:
         """Share of multiple-choice items that guessing gets right, where the records say how many options there are."""
+        items = self.observed(steps, "items")
+        return 1 / float(items["options"]) if isinstance(items, Mapping) and items.get("options") else None
+
+    def values(self, metric: str, steps: Iterable[str]) -> list[float]:
+        """The value of a metric in each of several steps (seeds)."""
+        rows = self.done[(self.done["metric"] == metric) & self.done["sample"].isna() & (self.done["phase"] == "")]
+        return [float(value) for value in rows.loc[rows["step"].isin(list(steps)), "value"].dropna()]
+
+    def observed(self, steps: Iterable[str], name: str) -> Any:
+        """What the record of the first of ``steps`` that says it observed under ``name``; None where none does."""
         status = self.done[(self.done["metric"] == "status") & self.done["step"].isin(list(steps))]
-        for record in status["record"].astype(str):
-            items = self.facts.observed.get(record, {}).get("items")
-            if isinstance(items, Mapping) and items.get("options"):
-                return 1 / float(items["options"])
-        return None
+        told = (self.facts.observed.get(record, {}).get(name) for record in status["record"].astype(str))
+        return next((value for value in told if value is not None), None)
+
+    def tasks_named(self, name: str) -> list[str]:
+        """Tasks of one name with whatever parameters, in their order."""
+        return [task for task in self.tasks if task.partition("(")[0] == name]
 
     def tasks_with(self, metric: str) -> list[str]:
         """Tasks that give ``metric``, in their order."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import altair
@@ -80,6 +81,65 @@ def peaks(data: pandas.DataFrame, name: str, caption: str, order: list[str], eve
         tooltip=["label:N", "kind:N", "span:N", altair.Tooltip("mebibytes:Q", format=",.0f")],
     )  # fmt: skip
     return Figure(name, caption, specification(_panels(chart, data, order, name)))
+
+
+def encoding_speed(points: pandas.DataFrame, number: int, methods: list[str]) -> Figure:
+    """Rate over the length of documents, a panel per way of calling; ``points`` as ``tokenizer_speed`` makes them."""
+    pick = _pick("method", f"pick_speed_{number}")
+    rows = []
+    for direction, half in points.groupby("direction", sort=False):
+        panels = [
+            altair.Chart(group, name=f"{direction}_{number}_{place}", width=250, height=200)
+            .properties(title=f"{direction}, {calls}")
+            .mark_line(point={"size": 45})
+            .encode(
+                x=altair.X("length:O", sort=["tweet", "paragraph", "file"], title=None, axis=altair.Axis(labelAngle=0)),
+                y=altair.Y("rate:Q", title="MB/s", scale=altair.Scale(type="log", nice=False)),
+                color=_color("method", methods, set(points["method"]), "Method"),
+                opacity=_picked(pick, 0.9),
+                tooltip=["method:N", "length:O", "calls:N", altair.Tooltip("rate:Q", format=".4~g")],
+            ).add_params(pick)
+            for place, (calls, group) in enumerate(half.groupby("calls", sort=False))
+        ]  # fmt: skip
+        rows.append(_beside(*panels))
+    with _shared_legend():
+        chart = altair.vconcat(*rows)
+    where = f"model {points['model'].iloc[0]}, data {points['data'].iloc[0]}"
+    caption = f"Encode and decode speed over the length of documents (logarithmic), {where}."
+    return Figure(f"tokenizer-speed-{number}", caption, specification(chart))
+
+
+def learning_cost(lines: pandas.DataFrame) -> Figure:
+    """Seconds of learning over the size of the corpus, a panel per vocabulary size; ``lines`` has a line per stage."""
+    panels = [
+        altair.Chart(group, name=f"learning_{place}", width=250, height=200, title=f"vocabulary of {size}")
+        .mark_line(point={"size": 45})
+        .encode(
+            x=altair.X("megabytes:Q", title="MB of text", scale=altair.Scale(type="log")),
+            y=altair.Y("seconds:Q", title="seconds", scale=altair.Scale(type="log")),
+            color=_color("variant", sorted(set(lines["variant"])), set(lines["variant"]), "Technique"),
+            tooltip=["stage:N", "megabytes:Q", altair.Tooltip("seconds:Q", format=".3~g")],
+        )
+        for place, (size, group) in enumerate(lines.groupby("vocab_size"))
+    ]  # fmt: skip
+    caption = "Seconds of learning a vocabulary over the size of the corpus (both logarithmic)."
+    return Figure("learning-vocabularies", caption, specification(_beside(*panels)))
+
+
+def fertility(points: pandas.DataFrame, methods: list[str]) -> Figure:
+    """Tokens per word of two languages, two marks per tokenizer; columns ``method model language fertility``."""
+    data = points.assign(label=points["method"] + " @ " + points["model"])
+    order = list(dict.fromkeys(data["label"]))
+    plain = altair.Chart(data, name="fertility", width=460, height={"step": 22})
+    y = altair.Y("label:N", sort=order, title=None)
+    x = altair.X("fertility:Q", title="tokens per word", scale=altair.Scale(zero=False, padding=12))
+    marks = plain.mark_point(filled=True, size=80).encode(
+        x=x, y=y, color=altair.Color("language:N", title="Language", scale=altair.Scale(range=COLORS[:2])),
+        tooltip=["label:N", "language:N", altair.Tooltip("fertility:Q", format=".3f")],
+    )  # fmt: skip
+    line = altair.Chart(data).mark_line(color="#999").encode(x=x, y=y, detail="label:N")
+    caption = "Fertility by language: tokens per word of the same sentences in the source and the target language."
+    return Figure("fertility", caption, specification(altair.layer(line, marks)))
 
 
 def specification(chart: Any) -> Spec:
@@ -156,10 +216,17 @@ def _frontier_panel(
 
 
 def _beside(*panels: Any) -> Any:
-    """Panels in a row. They share the choice in the legend on purpose, which altair warns of."""
+    """Panels in a row."""
+    with _shared_legend():
+        return altair.hconcat(*panels)
+
+
+@contextmanager
+def _shared_legend() -> Iterator[None]:
+    """Panels share the choice in the legend on purpose, which altair warns of."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Automatically deduplicated selection parameter")
-        return altair.hconcat(*panels)
+        yield
 
 
 def _panels(chart: Any, data: pandas.DataFrame, order: list[str], name: str) -> Any:

@@ -12,9 +12,12 @@ from harness.report.compression import by_divergence
 from harness.report.content import Content
 from harness.report.numbers import interval, plain, pretty, signed
 from harness.report.outcomes import Key, Outcome
+from harness.report.tokenizer_models import tokenizer_of
 
 MOST_NAMED = 3
 QUALITY = ("choice_accuracy", "loss")
+# Over different tokenizers a loss per token says nothing.
+ACROSS_TOKENIZERS = ("choice_accuracy", "bits_per_byte")
 
 
 def headline(content: Content) -> list[str]:
@@ -48,8 +51,10 @@ def _state(content: Content) -> str:
 
 def _qualities(content: Content, which: Key) -> list[str]:
     found = []
+    several = len({tokenizer_of(one.key) for one in content.groups(which)}) > 1
     for task in content.tasks:
-        metric = next((name for name in QUALITY if task in content.tasks_with(name)), None)
+        asked = ACROSS_TOKENIZERS if several else QUALITY
+        metric = next((name for name in asked if task in content.tasks_with(name)), None)
         sentence = _quality(content, which, task, metric) if metric else None
         if sentence:
             found.append(sentence)

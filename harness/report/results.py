@@ -11,7 +11,10 @@ from harness.report.document import Block, Column, Paragraph, Row, Section, Tabl
 from harness.report.numbers import pretty
 from harness.report.outcomes import Key, Outcome
 
-SHOWN = ("bits_per_byte", "choice_accuracy", "decode_tokens_per_second")
+SHOWN = ("bits_per_byte", "choice_accuracy", "decode_tokens_per_second", "bytes_per_token", "token_parity")
+# Tasks that fill tables of their own: a column each would drown the rest.
+OWN_TABLES = ("tokenization_speed",)
+OF_TOKENIZERS = (*OWN_TABLES, "tokenization", "language_parity")
 # What every step reports about itself; never the result of a task.
 OVERHEAD = frozenset({
     "wall_seconds", "peak_memory_bytes", "peak_memory_rise_bytes", "runtime_memory_bytes", "contention_share",
@@ -36,6 +39,8 @@ def task_metrics(content: Content, which: Key) -> list[tuple[str, str]]:
     keys = {outcome.key for outcome in content.groups(which)}
     found = []
     for task in content.tasks:
+        if task.partition("(")[0] in OWN_TABLES:
+            continue
         here = {line["metric"] for line in content.summary if line["task"] == task and content.key_of(line) in keys}
         shown = [name for name in SHOWN if name in here]
         others = sorted(name for name in here - OVERHEAD if declared(name).direction != "none")
@@ -45,7 +50,8 @@ def task_metrics(content: Content, which: Key) -> list[tuple[str, str]]:
 
 def inference_memory(content: Content, key: Key) -> tuple[str, str] | None:
     """(task, metric) whose peak memory stands for using the model: generation where it was measured, else any task."""
-    tasks = content.tasks_with("decode_tokens_per_second") or content.tasks
+    of_models = [task for task in content.tasks if task.partition("(")[0] not in OF_TOKENIZERS]
+    tasks = content.tasks_with("decode_tokens_per_second") or of_models
     for metric in ("cuda_peak_allocated_bytes", "peak_memory_rise_bytes", "peak_memory_bytes"):
         for task in tasks:
             if content.score(key, task, metric) is not None:

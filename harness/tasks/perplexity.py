@@ -64,6 +64,7 @@ class Perplexity(Task):
             job.meter.progress()
         columns: dict[str, Any] = {
             "window": list(range(len(held_out))),
+            "document": [item.document for item in held_out],
             "nll": nll,
             "tokens": [sum(item.counted) for item in held_out],
             "bytes": [item.bytes for item in held_out],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Dataset
-from harness.data.windows import evaluation_windows, pack
+from harness.data.windows import numbered_windows, pack
 from harness.errors import DataError
 
 IGNORED = -100
@@ -15,11 +15,15 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Scored:
-    """One sequence to be scored: token ids, which of the targets ``ids[1:]`` count, and their UTF-8 bytes."""
+    """One sequence to be scored: token ids, which of the targets ``ids[1:]`` count, and their UTF-8 bytes.
+
+    ``document`` is the place of the document that it is cut from.
+    """
 
     ids: list[int]
     counted: list[bool]
     bytes: int
+    document: int
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,8 @@ def text_to_score(
 ) -> list[Scored]:
     """Windows of held-out text: at most ``limit``, non-overlapping, every target counted."""
     documents = tokenize(tokenizer, data.view("text", split))
-    windows = evaluation_windows(documents, length, bos, limit)
-    return [_whole(window, byte_lengths) for window in windows]
+    windows = numbered_windows(documents, length, bos, limit)
+    return [_whole(window, byte_lengths, place) for place, window in windows]
 
 
 def answers_to_score(
@@ -87,12 +91,12 @@ def answers_to_score(
 ) -> list[Scored]:
     """Held-out instructions in their order, at most ``limit`` that fit ``length`` tokens; answers' targets count."""
     found: list[Scored] = []
-    for item in items:
+    for place, item in enumerate(items):
         prompt, answer = encode_pair(tokenizer, item["prompt"], item["answer"])
         ids = prompt + answer
         if len(ids) <= length and prompt:
             counted = [False] * (len(prompt) - 1) + [True] * len(answer)
-            found.append(Scored(ids, counted, sum(byte_lengths[token] for token in answer)))
+            found.append(Scored(ids, counted, sum(byte_lengths[token] for token in answer), place))
         if len(found) == limit:
             break
     return found
@@ -102,5 +106,5 @@ def _without_first(document: Sequence[int]) -> list[int]:
     return [IGNORED, *document[1:]] if document else []
 
 
-def _whole(ids: list[int], byte_lengths: Sequence[int]) -> Scored:
-    return Scored(ids, [True] * (len(ids) - 1), sum(byte_lengths[token] for token in ids[1:]))
+def _whole(ids: list[int], byte_lengths: Sequence[int], document: int) -> Scored:
+    return Scored(ids, [True] * (len(ids) - 1), sum(byte_lengths[token] for token in ids[1:]), document)

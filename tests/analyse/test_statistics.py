@@ -16,6 +16,7 @@ from harness.analyse.statistics import (
     mcnemar,
     mean_interval,
     paired_difference,
+    paired_ratio_difference,
     percentiles,
 )
 
@@ -90,6 +91,26 @@ def test_paired_sees_what_unpaired_cannot() -> None:
     assert paired is not None and one is not None and other is not None
     assert paired.contains(0.0) is False and paired.contains(0.02)
     assert one.low is not None and other.high is not None and one.low < other.high
+
+
+def test_a_difference_of_ratios_by_hand() -> None:
+    """(6 + 2) / (2 + 2) - (6 + 2) / (3 + 1) = 0; a tokenizer that needs half as much is told apart."""
+    assert paired_ratio_difference(([6, 2], [2, 2]), ([6, 2], [3, 1])).estimate == 0.0
+    generator = numpy.random.default_rng(0)
+    sizes = generator.integers(50, 200, 300).astype(float)
+    many = sizes / generator.uniform(2.9, 3.1, 300)
+    few = many * generator.uniform(0.97, 0.98, 300)
+    found = paired_ratio_difference((sizes.tolist(), few.tolist()), (sizes.tolist(), many.tolist()))
+    apart = [bootstrap_ratio(sizes.tolist(), tokens.tolist()) for tokens in (few, many)]
+    assert found.low > 0, "paired, every item has fewer tokens"
+    assert found.high - found.low < 0.2 * (apart[0].high - apart[0].low)
+    assert found.estimate == pytest.approx(sizes.sum() / few.sum() - sizes.sum() / many.sum())
+
+
+def test_equal_weights_give_the_plain_paired_difference() -> None:
+    one, other, weights = [1.0, 4.0, 2.0], [2.0, 1.0, 1.0], [1.0, 2.0, 3.0]
+    plain = paired_difference(one, other, weights)
+    assert paired_ratio_difference((one, weights), (other, weights)).estimate == pytest.approx(plain.estimate)
 
 
 def test_paired_needs_the_same_items() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import Any
 
 import pandas
 import pytest
 
+from harness.analyse.paired import RECIPES, ItemScores, difference
 from harness.analyse.summary import summarize
 from harness.results.items import items_of
 from harness.results.rows import frame_of
@@ -54,8 +56,6 @@ def test_a_single_seed_has_the_interval_over_its_items(whole: pandas.DataFrame) 
 
 
 def test_items_reproduce_the_recorded_metric(synthetic: ModuleType) -> None:
-    from harness.analyse.paired import RECIPES, ItemScores
-
     records = [one for one in synthetic.records(("int8",)) if one["status"] == "done" and one["items"]]
     scores = ItemScores(items_of(records))
     checked = 0
@@ -97,6 +97,36 @@ def test_tied_is_paired(synthetic: ModuleType) -> None:
     assert line(found, "a", "choice_accuracy", "choice")["best"]
     assert line(found, "b", "choice_accuracy", "choice")["tied"]
     assert not line(found, "c", "choice_accuracy", "choice")["tied"]
+
+
+def windows(synthetic: ModuleType, method: str, bits: list[float], sizes: list[int], documents: list[int]) -> dict:
+    """A record of perplexity whose windows hold ``sizes`` bytes at ``bits`` per byte."""
+    nll = [value * size * math.log(2) for value, size in zip(bits, sizes, strict=True)]
+    items = {"window": list(range(len(sizes))), "document": documents, "nll": nll, "tokens": sizes, "bytes": sizes}
+    metrics = {"bits_per_byte": sum(nll) / math.log(2) / sum(sizes), "loss": sum(nll) / sum(sizes)}
+    return synthetic.record("eval", method, task="perplexity", metrics=metrics, items={"perplexity": items})
+
+
+def test_windows_of_two_tokenizers_are_compared_by_document(synthetic: ModuleType) -> None:
+    """Documents differ widely, and each is a little harder for ``b``: unpaired nobody could tell."""
+    hard = [1.0 + number / 10 for number in range(20)]
+    twice = [(value, place) for place, value in enumerate(hard) for _ in "xy"]
+    one = windows(synthetic, "a", [value for value, _ in twice], [100] * 40, [place for _, place in twice])
+    other = windows(synthetic, "b", [value + 0.02 for value in hard], [190] * 20, list(range(20)))
+    found = table([one, other])
+    best, second = (line(found, name, "bits_per_byte") for name in "ab")
+    assert best["best"] and not second["tied"]
+    assert best["low"] < second["value"] < best["high"], "the intervals alone overlap"
+
+
+def test_losses_per_token_of_two_tokenizers_are_never_paired(synthetic: ModuleType) -> None:
+    one = windows(synthetic, "a", [1.0] * 4, [100] * 4, [0, 1, 2, 3])
+    other = windows(synthetic, "b", [1.1] * 4, [190] * 4, [0, 1, 2, 3])
+    scores = ItemScores(items_of([one, other]))
+    for metric, wanted in (("loss", None), ("bits_per_byte", -0.1)):
+        first, second = (scores.scores(metric, [record["step"]]) for record in (one, other))
+        found, _ = difference(metric, first, second)
+        assert (found and found.estimate) == (wanted and pytest.approx(wanted))
 
 
 def test_mcnemar_only_where_items_are_right_or_wrong(whole: pandas.DataFrame) -> None:

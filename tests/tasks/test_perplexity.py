@@ -138,7 +138,7 @@ def test_a_reference_of_another_shape_is_flagged_and_gives_no_divergence(score, 
     assert len(meter.flags) == 1 and "no KL divergence" in meter.flags[0]
     assert "loss" in meter.metrics
     assert not any(name.startswith(("kl", "top1")) for name in meter.metrics)
-    assert set(meter.scored["perplexity"]) == {"window", "nll", "tokens", "bytes"}
+    assert set(meter.scored["perplexity"]) == {"window", "document", "nll", "tokens", "bytes"}
 
 
 def test_a_large_reference_keeps_the_leading_windows_only(score, scorer, perturbed, tmp_path, monkeypatch):
