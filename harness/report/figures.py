@@ -37,14 +37,17 @@ def curves(points: pandas.DataFrame, number: int, methods: list[str]) -> Figure 
     data = data[data["step"].isin(sorted(data["step"].unique())[:MOST_LINES])]
     label = declared(name).label
     pick = _pick("method", f"pick_curves_{number}")
+    amount, title, words = "train_tokens", "Tokens trained on", "tokens"
+    if "train_megabytes" in data and data["train_megabytes"].notna().all():
+        amount, title, words = "train_megabytes", "MB of text trained on", "text"
     chart = _beside(
-        _curve(data, "train_tokens", "Tokens trained on", name, label, pick, methods, f"over_tokens_{number}"),
+        _curve(data, amount, title, name, label, pick, methods, f"over_{words}_{number}"),
         _curve(data, "train_seconds", "Seconds of training", name, label, pick, methods, f"over_seconds_{number}"),
     )
     model = str(points["model"].iloc[0])
     return Figure(
         f"curves-{number + 1}",
-        f"{label} while training, model {model}: over tokens and over seconds. One line per run and seed.",
+        f"{label} while training, model {model}: over {words} and over seconds. One line per run and seed.",
         specification(chart),
     )
 

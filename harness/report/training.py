@@ -34,7 +34,10 @@ def training(content: Content) -> Section | None:
 
 
 def curve_points(rows: pandas.DataFrame) -> pandas.DataFrame:
-    """Points of every learning curve, wide: the group, seed, step, ``train_tokens``, ``train_seconds``, validation."""
+    """Points of every learning curve, wide: the group, seed, step, ``train_tokens``, ``train_seconds``, validation.
+
+    ``train_megabytes`` is there where stages read text at unequal bytes per token: tokens do not compare then.
+    """
     wanted = ("train_tokens", "train_seconds", *QUALITY)
     kept = rows[rows["metric"].isin(wanted) & rows["sample"].notna() & (rows["operation"] == "train")]
     index = [*GROUP, "seed", "step", "sample"]
@@ -43,7 +46,18 @@ def curve_points(rows: pandas.DataFrame) -> pandas.DataFrame:
     kept = kept.drop_duplicates(["step", "sample", "metric"])
     wide = kept.pivot(index=["step", "sample"], columns="metric", values="value").reset_index()
     wide = wide.reindex(columns=["step", "sample", *wanted])
+    density = _bytes_per_token(rows)
+    if density.round(3).nunique() > 1:
+        wide["train_megabytes"] = wide["train_tokens"] * wide["step"].map(density) / 1e6
     return wide.merge(kept[[*GROUP, "seed", "step"]].drop_duplicates("step"), on="step")
+
+
+def _bytes_per_token(rows: pandas.DataFrame) -> pandas.Series[float]:
+    """Bytes of text over tokens of each training step that says both, by step."""
+    kept = rows[rows["metric"].isin(["train_bytes", "train_tokens"]) & rows["sample"].isna()]
+    kept = kept[["step", "metric", "value"]].astype({"step": object, "metric": str}).drop_duplicates(["step", "metric"])
+    wide = kept.pivot(index="step", columns="metric", values="value").reindex(columns=["train_bytes", "train_tokens"])
+    return (wide["train_bytes"] / wide["train_tokens"]).dropna()
 
 
 def _curves(content: Content) -> list[pandas.DataFrame]:
