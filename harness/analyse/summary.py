@@ -12,13 +12,16 @@ from typing import Any
 
 import pandas
 
-from harness.analyse.cells import GROUP, deciding, members
+from harness.analyse.cells import GROUP, deciding, members, prefixes
 from harness.analyse.paired import ItemScores, difference
 from harness.analyse.statistics import Interval, bootstrap_median, mean_interval
 from harness.metrics import metric as declared
 
 SET = ("model", "data", "hardware")
 KEYS = (*GROUP, "operation", "stage", "task", "metric")
+ROUND_TRIPS = "round_trip_share"
+# What a model over a tokenizer that loses text is not comparable in: it predicts less than the text.
+OF_THE_TEXT = frozenset({"bits_per_byte", "loss", "perplexity"})
 Line = dict[str, Any]
 COLUMNS = (
     *KEYS, "unit", "value", "low", "high", "interval", "seeds", "lowest", "highest", "samples",
@@ -50,9 +53,10 @@ def summarize(
     scores = ItemScores(items)
     samples = _samples(rows)
     lines = [_line(key, group, scores, samples) for key, group in values.groupby(list(KEYS), dropna=False, sort=True)]
+    lossy = {(line["method"], line["data"]) for line in lines if line["metric"] == ROUND_TRIPS and line["value"] < 1}
     for same in _comparable(lines):
         _against_baseline(same, baseline, scores)
-        _mark_best(same, scores)
+        _mark_best([line for line in same if not _loses_text(line, lossy)], scores)
     return pandas.DataFrame(lines, columns=list(COLUMNS)).astype({"tied": object, "best": object})
 
 
@@ -113,6 +117,13 @@ def _samples(rows: pandas.DataFrame) -> dict[tuple[str, str], list[float]]:
     return {(str(key[0]), str(key[1])): group.tolist() for key, group in kept.groupby(["step", "metric"])["value"]}
 
 
+def _loses_text(line: Line, lossy: set[tuple[str, Any]]) -> bool:
+    """Whether a model's tokenizer was seen to lose text of the same data, so that its score is not best of anything."""
+    if line["metric"] not in OF_THE_TEXT or not lossy:
+        return False
+    return any((before, line["data"]) in lossy for before in prefixes(line["method"])[:-1])
+
+
 def _against_baseline(same: list[Line], baseline: str | None, scores: ItemScores) -> None:
     for line in same:
         reference = baseline_of(same, line["precision"], baseline)
@@ -124,10 +135,9 @@ def _against_baseline(same: list[Line], baseline: str | None, scores: ItemScores
 
 
 def _mark_best(same: list[Line], scores: ItemScores) -> None:
-    direction = declared(same[0]["metric"]).direction
-    if direction == "none" or len(same) < 2:
+    if len(same) < 2 or declared(same[0]["metric"]).direction == "none":
         return
-    choose = min if direction == "lower" else max
+    choose = min if declared(same[0]["metric"]).direction == "lower" else max
     best = choose(same, key=lambda line: line["value"])
     for line in same:
         line["best"] = line is best
