@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.contract import Adapter, Checkpoint, Codec, Job, param
+from harness.contract import Adapter, Checkpoint, Codec, Job, Meter, param
 from harness.errors import StepError
 from harness.vocabularies.learning import END, PAD, VocabularyParams, must_reach, training_corpus
 
@@ -53,7 +53,7 @@ class WordPiece(Adapter):
         with job.meter.span("data"):
             texts = training_corpus(job.data, self.params.corpus_bytes)
         with job.meter.span("train"):
-            pieces = self._learn(texts)
+            pieces = self._learn(texts, job.meter)
         must_reach(self.params.vocab_size, len(pieces), "give more text, or lower vocab_size or min_frequency")
         with job.meter.span("save"):
             fast = PreTrainedTokenizerFast(
@@ -70,14 +70,17 @@ class WordPiece(Adapter):
 
         return TokenizersCodec(job.checkpoint.parts["tokenizer"])
 
-    def _learn(self, texts: Sequence[str]) -> list[str]:
+    def _learn(self, texts: Sequence[str], meter: Meter) -> list[str]:
         from harness.vocabularies.wordpiece import count_words, first_pieces, learn, learn_with_library
 
         size, splitting, least = self.params.vocab_size, self.params.pre_tokenizer, self.params.min_frequency
-        words = count_words(texts, splitting)
-        first = first_pieces(words, splitting)
+        # The library counts words by itself; what it is told of the alphabet is not its training.
+        by_library = self.params.criterion == "frequency"
+        with meter.span("alphabet" if by_library else "train"):
+            words = count_words(texts, splitting)
+            first = first_pieces(words, splitting)
         if size < len(first):
             raise StepError(f"vocab_size={size}: special tokens and single characters alone need at least {len(first)}")
-        if self.params.criterion == "frequency":
+        if by_library:
             return learn_with_library(texts, first, splitting, size, least)
         return learn(words, first, splitting, size, least, self.params.criterion)
