@@ -20,8 +20,9 @@ from harness.metrics import metric as declared
 SET = ("model", "data", "hardware")
 KEYS = (*GROUP, "operation", "stage", "task", "metric")
 ROUND_TRIPS = "round_trip_share"
-# What a model over a tokenizer that loses text is not comparable in: it predicts less than the text.
-OF_THE_TEXT = frozenset({"bits_per_byte", "loss", "perplexity"})
+# Where a tokenizer that loses text is not comparable: it needs fewer tokens, and a model over it predicts less.
+OF_TOKENIZERS = frozenset({"bytes_per_token", "fertility", "unknown_share", "byte_token_share", "vocabulary_use"})
+OF_MODELS = frozenset({"bits_per_byte", "loss", "perplexity"})
 Line = dict[str, Any]
 COLUMNS = (
     *KEYS, "unit", "value", "low", "high", "interval", "seeds", "lowest", "highest", "samples",
@@ -118,10 +119,11 @@ def _samples(rows: pandas.DataFrame) -> dict[tuple[str, str], list[float]]:
 
 
 def _loses_text(line: Line, lossy: set[tuple[str, Any]]) -> bool:
-    """Whether a model's tokenizer was seen to lose text of the same data, so that its score is not best of anything."""
-    if line["metric"] not in OF_THE_TEXT or not lossy:
+    """Whether a tokenizer was seen to lose text of the same data: its and its model's scores are best of nothing."""
+    if not lossy or line["metric"] not in OF_TOKENIZERS | OF_MODELS:
         return False
-    return any((before, line["data"]) in lossy for before in prefixes(line["method"])[:-1])
+    chain = prefixes(line["method"])
+    return any((part, line["data"]) in lossy for part in (chain[-1:] if line["metric"] in OF_TOKENIZERS else chain))
 
 
 def _against_baseline(same: list[Line], baseline: str | None, scores: ItemScores) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.contract import Dataset, param
+from harness.contract import Job, param
 from harness.data.splits import order_of
 from harness.errors import DataError, StepError
 
@@ -21,15 +21,21 @@ class VocabularyParams:
     corpus_bytes: int | None = param(None, "learn from at most so many UTF-8 bytes of the training text", low=1)
 
 
-def training_corpus(data: Dataset, corpus_bytes: int | None) -> list[str]:
-    """Return the documents of the training text, or so many of them, in an order by hash, as fit ``corpus_bytes``.
+def training_corpus(job: Job) -> list[str]:
+    """Return what a job learns its vocabulary from, and record its size.
 
-    The last document is cut at a character, so that every size asked for is the size that is learnt from. Raises
-    ``DataError`` where the training text is shorter than asked.
+    That is the training text, or so many of its documents, in an order by hash, as fit ``corpus_bytes`` of the
+    technique's parameters. The last document is cut at a character, so that every size asked for is the size that is
+    learnt from. Raises ``DataError`` where the training text is shorter than asked.
     """
-    texts: list[str] = data.view("text", "train")
-    if corpus_bytes is None:
-        return texts
+    texts: list[str] = job.data.view("text", "train")
+    if job.params.corpus_bytes is not None:
+        texts = _shortened(texts, job.params.corpus_bytes, job.data.name)
+    job.meter.metric("corpus_bytes", sum(len(text.encode("utf-8", "surrogatepass")) for text in texts))
+    return texts
+
+
+def _shortened(texts: list[str], corpus_bytes: int, name: str) -> list[str]:
     chosen, left = [], corpus_bytes
     for text in sorted(texts, key=order_of):
         piece = text.encode("utf-8", "surrogatepass")[:left]
@@ -38,7 +44,7 @@ def training_corpus(data: Dataset, corpus_bytes: int | None) -> list[str]:
         if left <= 0:
             return chosen
     total = corpus_bytes - left
-    raise DataError(f"corpus_bytes={corpus_bytes}: the training text of '{data.name}' has only {total} bytes")
+    raise DataError(f"corpus_bytes={corpus_bytes}: the training text of '{name}' has only {total} bytes")
 
 
 def must_reach(asked: int, reached: int, hint: str) -> None:

@@ -75,7 +75,8 @@ def document(synthetic: ModuleType) -> Document:
         learnt(synthetic, "bpe", 300, 2_000_000, 0.5, 360),
         learnt(synthetic, "bpe(corpus_bytes=1000000)", 300, 1_000_000, 0.2, 330),
         cut(synthetic, "bpe", [5, 10, 15], [1, 1, 1]),
-        cut(synthetic, "wordpiece", [6, 12, 18], [1, 0, 0]),
+        cut(synthetic, "wordpiece", [4, 8, 12], [1, 0, 0]),
+        cut(synthetic, "tiktoken", [6, 12, 18], [1, 1, 1]),
         timed(synthetic, "bpe", "tokenization_speed", 4.0), timed(synthetic, "bpe", batch, 9.0),
         timed(synthetic, "wordpiece", "tokenization_speed", 8.0), timed(synthetic, "wordpiece", batch, 5.0),
         synthetic.record("eval", "bpe", task="language_parity", model="none", metrics=parity,
@@ -99,9 +100,11 @@ def values(table: Table, method: str) -> list[str]:
 def test_how_text_is_cut(document: Document) -> None:
     table = tables(document, "Tokenizers")[0]
     assert values(table, "bpe")[1:] == ["300", "2", "2.50", "0 %", "25 %", "50 %", "100 %", "60 %"]
-    assert values(table, "wordpiece")[1:] == ["300", "1.67", "3", "0 %", "25 %", "50 %", "33.3 %", "60 %"]
+    assert values(table, "tiktoken")[1:] == ["300", "1.67", "3", "0 %", "25 %", "50 %", "100 %", "60 %"]
+    assert values(table, "wordpiece")[1:] == ["300", "2.50", "2", "0 %", "25 %", "50 %", "33.3 %", "60 %"]
     marks = {row.values[0].text: [value.mark for value in row.values] for row in table.rows}
-    assert marks["bpe"][2] == "best" and marks["wordpiece"][2] == "", "paired by paragraph they are told apart"
+    assert marks["bpe"][2] == "best" and marks["tiktoken"][2] == "", "paired by paragraph they are told apart"
+    assert marks["wordpiece"][2:4] == ["", ""], "fewer tokens for less than the text is no merit"
 
 
 def test_losses_are_counted_by_category_and_shown(document: Document) -> None:
@@ -111,7 +114,7 @@ def test_losses_are_counted_by_category_and_shown(document: Document) -> None:
     assert (first[1].text, first[1].note) == ("3", "")
     assert (first[2].text, first[2].note) == ("0", "1 changed, 1 refused")
     shown = tables(document, "What tokenizers lost")[0]
-    assert shown.caption == "4 losses"
+    assert shown.caption == "6 losses"
     assert [value.text for value in shown.rows[0].values[1:]] == ["white space", "'a  b'", "'a b'"]
     assert [value.text for value in shown.rows[1].values[1:]] == ["white space", "'\\t'", "refused: ValueError"]
 

@@ -30,7 +30,7 @@ class BytePairEncoding(Adapter):
         from transformers import PreTrainedTokenizerFast
 
         with job.meter.span("data"):
-            texts = training_corpus(job.data, self.params.corpus_bytes)
+            texts = training_corpus(job)
         with job.meter.span("train"):
             tokenizer = Tokenizer(models.BPE())
             tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -51,7 +51,7 @@ class WordPiece(Adapter):
         from harness.vocabularies.wordpiece import UNKNOWN, tokenizer_of
 
         with job.meter.span("data"):
-            texts = training_corpus(job.data, self.params.corpus_bytes)
+            texts = training_corpus(job)
         with job.meter.span("train"):
             pieces = self._learn(texts, job.meter)
         must_reach(self.params.vocab_size, len(pieces), "give more text, or lower vocab_size or min_frequency")
