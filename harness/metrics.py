@@ -191,7 +191,7 @@ _DECLARED = (
         "10^6 UTF-8 bytes of text over the seconds of decoding its ids; median over rounds of different text.",
     ),
     Metric(
-        "token_parity", "1", "lower", "Token premium",
+        "token_parity", "1", "none", "Token premium",
         "Tokens of the target language over tokens of the source language for the same sentences.",
     ),
     Metric("source_fertility", "token/word", "lower", "Fertility, source", "Tokens over words, source language."),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.report.document import Table, Value
 
 WIDTH = 150
+LONGEST_METHOD = 48
 
 
 def content(name: str, results: Path, installation: str | None = None) -> Content:
@@ -67,7 +68,7 @@ def _show_table(table: Table) -> None:
     shown = RichTable(title=Text(table.caption, style="bold"), title_justify="left", header_style="bold", box=None)
     for number, column in enumerate(table.columns):
         head = Text(f"{column.title}\n{column.note}".strip())
-        shown.add_column(head, justify="right" if number else "left", no_wrap=not number)
+        shown.add_column(head, justify="right" if number else "left", max_width=None if number else LONGEST_METHOD)
     reasons = []
     for row in table.rows:
         cells = [_cell(value) for value in row.values if value.kind != "reason"]
@@ -83,4 +84,4 @@ def _cell(value: Value) -> Text:
     from rich.text import Text
 
     note = f" @ {value.note}" if value.kind == "method" and value.note else ""
-    return Text(" ".join(part for part in (value.text + note, value.mark) if part), no_wrap=value.kind == "method")
+    return Text(" ".join(part for part in (value.text + note, value.mark) if part), overflow="fold")

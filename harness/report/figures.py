@@ -129,9 +129,9 @@ def learning_cost(lines: pandas.DataFrame) -> Figure:
     return Figure("learning-vocabularies", caption, specification(_beside(*panels)))
 
 
-def fertility(points: pandas.DataFrame, methods: list[str]) -> Figure:
-    """Tokens per word of two languages, two marks per tokenizer; columns ``method model language fertility``."""
-    data = points.assign(label=points["method"] + " @ " + points["model"])
+def fertility(points: pandas.DataFrame) -> Figure:
+    """Tokens per word of two languages, two marks per tokenizer; columns ``method where language fertility``."""
+    data = points.assign(label=(points["where"] + ": " + points["method"]).str.removeprefix(": "))
     order = list(dict.fromkeys(data["label"]))
     plain = altair.Chart(data, name="fertility", width=460, height={"step": 22})
     y = altair.Y("label:N", sort=order, title=None)

@@ -13,6 +13,7 @@ from harness.report.content import Content
 from harness.report.numbers import interval, plain, pretty, signed
 from harness.report.outcomes import Key, Outcome
 from harness.report.tokenizer_models import tokenizer_of
+from harness.report.vocabularies import cutting_in_words, premiums_in_words
 
 MOST_NAMED = 3
 QUALITY = ("choice_accuracy", "loss")
@@ -26,7 +27,7 @@ def headline(content: Content) -> list[str]:
     for which in content.sets:
         where = content.where(which)
         start = f"On {where}: " if where else ""
-        parts = (_qualities, _divergence, _smallest, _fastest)
+        parts = (_qualities, cutting_in_words, premiums_in_words, _divergence, _smallest, _fastest)
         found = [sentence for part in parts for sentence in part(content, which)]
         if not any(content.is_baseline(outcome.key) for outcome in content.groups(which)):
             found += _learned(content, which)

@@ -75,7 +75,8 @@ def _table(content: Content, which: Key) -> Table:
     columns = [
         *method_columns(), Column("Status", "seeds", "status"),
         *(metric_column(metric, task) for task, metric in metrics),
-        Column("Size on disk", "against 16 bit"), Column("Memory in use", "rise, generation"),
+        Column("Size on disk", "against 16 bit"),
+        *([Column("Memory in use", "rise, generation")] if _is_of_models(which) else []),
         Column("Making it", "train + compress"),
     ]  # fmt: skip
     width = len(columns) - 2
@@ -88,12 +89,18 @@ def _row(content: Content, which: Key, outcome: Outcome, metrics: list[tuple[str
     seeds = f"{outcome.seeds} seeds" if outcome.seeds > 1 else ""
     start = [*method_values(outcome), Value(outcome.status.replace("_", " "), seeds, kind="status")]
     scores = [metric_value(content.score(key, task, metric)) for task, metric in metrics]
-    values = [*scores, _size(content, which, key), _memory(content, key), _cost(content, key)]
+    memory = [_memory(content, key)] if _is_of_models(which) else []
+    values = [*scores, _size(content, which, key), *memory, _cost(content, key)]
     if outcome.status != "done" and all(value.text == Value().text for value in scores):
         return Row([*start, Value(outcome.reason or "-", kind="reason", span=width)], kind)
     if outcome.reason:
         start[-1] = Value(start[-1].text, outcome.reason, kind="status")
     return Row([*start, *values], kind)
+
+
+def _is_of_models(which: Key) -> bool:
+    """Whether a set has a model at all; tokenizers alone have none, and nobody generates with them."""
+    return bool(which[0] != "none")
 
 
 def _size(content: Content, which: Key, key: Key) -> Value:

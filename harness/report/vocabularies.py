@@ -7,10 +7,12 @@ from typing import Any
 
 import pandas
 
+from harness.analyse.summary import Line
 from harness.report.cells import method_columns, method_values, metric_column, metric_value, row_kind
 from harness.report.content import Content
 from harness.report.document import Column, Paragraph, Row, Section, Table, Value
 from harness.report.figures import fertility
+from harness.report.numbers import plain, pretty
 from harness.report.outcomes import Key, Outcome
 from harness.report.results import set_title
 
@@ -71,8 +73,43 @@ def languages(content: Content) -> Section | None:
     if not tables:
         return None
     points = _fertility(content, tasks)
-    figure = fertility(points, content.methods) if len(points) else None
+    figure = fertility(points) if len(points) else None
     return Section("Languages", [Paragraph(PREMIUM, "note"), *tables, *([figure] if figure else [])])
+
+
+def cutting_in_words(content: Content, which: Key) -> list[str]:
+    """Which tokenizer needs the fewest tokens of those that give text back, and which do not."""
+    found = []
+    for task in content.tasks_with("round_trip_share"):
+        back = _lines(content, which, task, "round_trip_share")
+        lossy = [f"{line['method']} ({pretty(line['value'], 'share', 3)})" for line in back if line["value"] < 1]
+        lines = _lines(content, which, task, "bytes_per_token")
+        best = next((line for line in lines if line["best"]), None)
+        if best is not None:
+            among = " of those that give every paragraph back" if lossy else ""
+            tied = [line["method"] for line in lines if line["tied"] and line is not best]
+            also = f"; tied with it: {', '.join(tied)}" if tied else "; nothing else is tied with it"
+            rate = f"{plain(best['value'], 3)} bytes per token"
+            found.append(f"Fewest tokens{among}: {best['method']} with {rate}{also}.")
+        if lossy:
+            found.append(f"Paragraphs do not all come back to the letter from {', '.join(lossy)}.")
+    return found
+
+
+def premiums_in_words(content: Content, which: Key) -> list[str]:
+    """How many times the tokens of the source language the target language needs."""
+    found = []
+    for task in content.tasks_with("token_parity"):
+        ordered = sorted(_lines(content, which, task, "token_parity"), key=lambda line: line["value"])
+        if ordered:
+            ends = [f"{plain(line['value'], 3)} ({line['method']})" for line in (ordered[0], ordered[-1])]
+            span = " to ".join(ends[: len(ordered)])
+            found.append(f"The target language needs {span} times the tokens of the source language.")
+    return found
+
+
+def _lines(content: Content, which: Key, task: str, metric: str) -> list[Line]:
+    return [line for one in content.groups(which) if (line := content.score(one.key, task, metric)) is not None]
 
 
 def _cutting(content: Content, which: Key, task: str) -> Table | None:
@@ -127,12 +164,11 @@ def _premiums(content: Content, which: Key, task: str) -> Table | None:
 
 
 def _fertility(content: Content, tasks: Sequence[str]) -> pandas.DataFrame:
-    """Columns ``method model language fertility``."""
+    """Columns ``method where language fertility``."""
     lines = [
-        {"method": one.key[0], "model": str(one.key[1]), "language": side, "fertility": line["value"]}
-        for one in content.outcomes
-        for task in tasks
-        for side in ("source", "target")
+        {"method": one.key[0], "where": content.where(content.set_of(one.key)), "language": side,
+         "fertility": line["value"]}
+        for one in content.outcomes for task in tasks for side in ("source", "target")
         if (line := content.score(one.key, task, f"{side}_fertility")) is not None
-    ]
+    ]  # fmt: skip
     return pandas.DataFrame(lines)
