@@ -12,7 +12,9 @@ from harness.contract import Checkpoint
 from harness.models.checkpoint import content_hash, weight_files
 
 MODEL_PARTS = ("model", "peft")
-TOKENIZER_PREFIXES = ("tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "chat_template")
+TOKENIZER_PREFIXES = (
+    "tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "chat_template", "encoding.",
+)  # fmt: skip
 NOT_SHIPPED = ("provenance", "README", "LICENSE", ".")
 
 

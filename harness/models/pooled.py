@@ -1,0 +1,173 @@
+"""A linear head over the mean of a model's last hidden states: how models of every architecture classify alike.
+
+The mean is over the tokens that are not padding, of the encoder alone where there is a decoder too. One output per
+class, or one per option of a multiple choice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.contract import Checkpoint, Hardware
+from harness.errors import ModelError
+from harness.models.inspect import describe_model
+from harness.models.loading import autocast, load_tokenizer, weight_dtype
+
+if TYPE_CHECKING:
+    import numpy
+
+HEAD, FACTS = "head.safetensors", "head.json"
+BATCH_TOKENS = 8192
+
+
+def fresh_head(checkpoint: Checkpoint, precision: str, hardware: Hardware, facts: Mapping[str, Any]) -> Any:
+    """Put an untrained head on the model of ``checkpoint``; ``facts`` is what ``read_facts`` reads back."""
+    return _pooled(checkpoint.parts["model"], precision, hardware, dict(facts))
+
+
+def open_pooled(checkpoint: Checkpoint, precision: str, hardware: Hardware) -> Any:
+    """Open a model with its trained head."""
+    from safetensors.torch import load_file
+
+    folder = checkpoint.parts["model"]
+    model = _pooled(folder, precision, hardware, read_facts(folder))
+    model.head.load_state_dict(load_file(folder / HEAD))
+    return model.to(hardware.device)
+
+
+def save_pooled(model: Any, folder: Path) -> None:
+    """Write the model as transformers does, and the head beside it."""
+    from safetensors.torch import save_file
+
+    model.backbone.save_pretrained(folder)
+    save_file({name: value.contiguous() for name, value in model.head.state_dict().items()}, folder / HEAD)
+    (folder / FACTS).write_text(json.dumps(model.facts, indent=1))
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """What the head is for: ``view``, and its ``classes`` in order where it has some."""
+    try:
+        found: dict[str, Any] = json.loads((folder / FACTS).read_text())
+    except FileNotFoundError:
+        raise ModelError(f"the model in {folder.name} has no classification head: train one first") from None
+    return found
+
+
+class PooledScorer:
+    """Classifies texts, or scores the options of multiple-choice items, with a trained head."""
+
+    def __init__(self, checkpoint: Checkpoint, precision: str, hardware: Hardware) -> None:
+        self.model = open_pooled(checkpoint, precision, hardware).eval()
+        self.tokenizer = load_tokenizer(checkpoint)
+        self.precision = precision
+        self.facts: dict[str, Any] = self.model.facts
+        self.max_length = longest(self.model.backbone)
+
+    def class_log_probabilities(self, texts: Sequence[str]) -> list[numpy.ndarray]:
+        """For each text, float32 [classes]: natural log-probability of each class."""
+        import torch
+
+        logits = self._logits([truncated(ids, self.max_length) for ids in self._ids(texts)])
+        return [torch.log_softmax(row, dim=-1).numpy() for row in logits]
+
+    def option_scores(self, items: Sequence[Mapping[str, Any]]) -> list[list[float]]:
+        """For each item {prompt, options}, the head's score of each option behind the prompt."""
+        joined = [item["prompt"] + option for item in items for option in item["options"]]
+        scores = iter(self._logits([truncated(ids, self.max_length) for ids in self._ids(joined)]))
+        return [[float(next(scores)[0]) for _ in item["options"]] for item in items]
+
+    def describe(self) -> dict[str, Any]:
+        """What was really opened, and what its head is for."""
+        return {**describe_model(self.model), "head": self.facts}
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return list(self.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"])
+
+    def _logits(self, sequences: Sequence[Sequence[int]]) -> list[Any]:
+        import torch
+
+        device = next(self.model.parameters()).device
+        found: list[Any] = [None] * len(sequences)
+        for batch in _batches(sequences):
+            ids, mask = padded([sequences[index] for index in batch], self.tokenizer.pad_token_id)
+            with torch.no_grad(), autocast(self.precision, device.type):
+                logits = self.model.score(ids.to(device), mask.to(device)).float().cpu()
+            for row, index in enumerate(batch):
+                found[index] = logits[row]
+        return found
+
+
+def longest(backbone: Any) -> int:
+    """Longest sequence of a model, tokens; 512 where positions are relative and none is stated."""
+    names = ("max_position_embeddings", "n_positions")
+    found = next((value for name in names if (value := getattr(backbone.config, name, None))), 512)
+    return int(found)
+
+
+def truncated(ids: Sequence[int], length: int) -> list[int]:
+    """The first ``length`` ids, and never none: an empty text is one padding id."""
+    return list(ids[:length]) or [0]
+
+
+def padded(sequences: Sequence[Sequence[int]], pad: int) -> tuple[Any, Any]:
+    """Ids and attention mask, int64 [sequences, longest], padded on the right."""
+    import torch
+
+    width = max(map(len, sequences))
+    ids = torch.full((len(sequences), width), pad, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
+        mask[row, : len(sequence)] = 1
+    return ids, mask
+
+
+def _batches(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Indices in batches of similar length, bounded in tokens."""
+    order = sorted(range(len(sequences)), key=lambda index: (-len(sequences[index]), index))
+    found: list[list[int]] = []
+    for index in order:
+        if not found or (len(found[-1]) + 1) * len(sequences[found[-1][0]]) > BATCH_TOKENS:
+            found.append([])
+        found[-1].append(index)
+    return found
+
+
+def _pooled(folder: Path, precision: str, hardware: Hardware, facts: dict[str, Any]) -> Any:
+    import torch
+    from transformers import AutoModel
+    from transformers.modeling_outputs import SequenceClassifierOutput
+
+    class Pooled(torch.nn.Module):
+        """The model below its language-modelling head, the mean of its states, and a linear layer."""
+
+        def __init__(self, backbone: Any) -> None:
+            super().__init__()
+            self.backbone, self.config, self.facts = backbone, backbone.config, facts
+            if getattr(backbone, "pooler", None) is not None:
+                backbone.pooler = None  # BERT's own, which masked language modelling never trained
+            outputs = len(facts["classes"]) if facts["view"] == "labels" else 1
+            self.head = torch.nn.Linear(self.config.hidden_size, outputs, dtype=weight_dtype(precision))
+
+        def reader(self) -> Any:
+            """The part of the model that reads the text: all of it, or its encoder."""
+            return self.backbone.get_encoder() if self.config.is_encoder_decoder else self.backbone
+
+        def score(self, input_ids: Any, attention_mask: Any) -> Any:
+            """Logits of each sequence, [sequences, classes] or [sequences, 1]."""
+            states = self.reader()(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+            weights = attention_mask.unsqueeze(-1).to(states.dtype)
+            return self.head((states * weights).sum(1) / weights.sum(1))
+
+        def forward(self, input_ids: Any, attention_mask: Any, labels: Any = None) -> Any:
+            """Logits of the classes of texts [texts, length], or of the options of items [items, options, length]."""
+            flat = (input_ids.flatten(0, -2), attention_mask.flatten(0, -2))
+            logits = self.score(*flat).reshape(len(input_ids), -1)
+            loss = None if labels is None else torch.nn.functional.cross_entropy(logits.float(), labels)
+            return SequenceClassifierOutput(loss=loss, logits=logits)
+
+    options = {"local_files_only": True, "dtype": weight_dtype(precision)}
+    return Pooled(AutoModel.from_pretrained(str(folder), **options)).to(hardware.device)
