@@ -17,6 +17,7 @@ class CausalLanguageModelling(Adapter):
     gives = frozenset({"model"})
     kinds = frozenset({"blank", "causal"})
     makes_kind = "causal"
+    architectures = frozenset({"llama", "gpt2"})
     view = "text"
 
     @dataclass(frozen=True)
