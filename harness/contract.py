@@ -355,9 +355,10 @@ class Adapter:
 
     def eval(self, job: Job) -> Scorer | Codec:
         """Open the checkpoint in the runtime that it is meant for."""
-        from harness.models.causal import open_scorer
+        from harness.models.opening import open_scorer
 
-        return open_scorer(job)
+        opened: Scorer | Codec = open_scorer(job)
+        return opened
 
     @classmethod
     def operations(cls) -> tuple[str, ...]:
