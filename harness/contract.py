@@ -322,7 +322,8 @@ class Adapter:
     """One technique. Override ``train``, ``compress`` or both; an operation that is not overridden makes no step.
 
     ``takes`` and ``gives`` name checkpoint parts, ``kinds`` the checkpoint kinds that the technique works on;
-    ``view`` is the data view that it trains on. The plan reads all of these without importing anything heavy.
+    ``architectures`` are those that it makes a model of from a blank checkpoint (none named: any); ``view`` is the data
+    view that it trains on. The plan reads all of these without importing anything heavy.
     """
 
     summary: ClassVar[str] = ""
@@ -335,6 +336,7 @@ class Adapter:
     gives: ClassVar[frozenset[str]] = frozenset()
     kinds: ClassVar[frozenset[str]] = frozenset({"causal"})
     makes_kind: ClassVar[str | None] = None
+    architectures: ClassVar[frozenset[str]] = frozenset()
     view: ClassVar[str | None] = None
     Params: ClassVar[type] = NoParams
 
@@ -355,9 +357,10 @@ class Adapter:
 
     def eval(self, job: Job) -> Scorer | Codec:
         """Open the checkpoint in the runtime that it is meant for."""
-        from harness.models.causal import open_scorer
+        from harness.models.opening import open_scorer
 
-        return open_scorer(job)
+        opened: Scorer | Codec = open_scorer(job)
+        return opened
 
     @classmethod
     def operations(cls) -> tuple[str, ...]:

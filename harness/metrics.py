@@ -55,6 +55,22 @@ _DECLARED = (
         "choice_accuracy_sum", "share", "higher", "Choice accuracy (plain sums)",
         "The same with log p(option | prompt) alone.",
     ),
+    Metric(
+        "masked_loss", "nats/token", "lower", "Masked loss",
+        "Mean negative log-likelihood of the tokens chosen by the masking rule, on fixed masks of held-out windows.",
+    ),
+    Metric(
+        "masked_accuracy", "share", "higher", "Masked-token accuracy",
+        "Share of those tokens that the model ranks first.",
+    ),
+    Metric(
+        "pseudo_perplexity", "1", "lower", "Pseudo-perplexity",
+        "exp of the mean negative log-likelihood of each token with that token alone masked (Salazar et al. 2020).",
+    ),
+    Metric(
+        "pseudo_bits_per_byte", "bit/byte", "lower", "Pseudo bits per byte",
+        "The same negative log2-likelihoods over the UTF-8 bytes of the tokens; not that of a distribution over texts.",
+    ),
     # speed
     Metric("wall_seconds", "s", "lower", "Wall time", "From the worker's first instruction to its last span's end."),
     Metric("span_seconds", "s", "lower", "Span", "Self time of one named span; the spans sum to the wall time."),
@@ -154,7 +170,11 @@ _DECLARED = (
     ),
     Metric(
         "validation_loss", "nats/token", "lower", "Validation loss",
-        "Loss on fixed validation examples during training.",
+        "Loss on fixed validation examples during training, by the objective of the stage.",
+    ),
+    Metric(
+        "validation_masked_accuracy", "share", "higher", "Validation masked-token accuracy",
+        "Share of the masked tokens of fixed validation windows that rank first, at a point of the training curve.",
     ),
     # tokenizers
     Metric("vocabulary_size", "1", "none", "Vocabulary", "Number of entries of the tokenizer."),

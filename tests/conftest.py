@@ -238,12 +238,14 @@ def architecture(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Chec
 def pretrained(
     run: Callable[..., Ran], tokenizer_run: Ran, architecture: Callable[..., Checkpoint]
 ) -> Callable[..., Ran]:
-    """Train a tiny model from nothing: ``pretrained("gpt2", seed=1, learning_rate=...)``."""
+    """Train a tiny model from nothing: ``pretrained("bert", "mlm", seed=1, learning_rate=...)``."""
 
-    def make(name: str = "llama", *, job: Mapping[str, Any] | None = None, **params: Any) -> Ran:
+    def make(
+        name: str = "llama", technique: str = "clm", *, job: Mapping[str, Any] | None = None, **params: Any
+    ) -> Ran:
         blank = architecture(name)
         parts = {**blank.parts, **tokenizer_run.checkpoint.parts}
-        return run("clm", Checkpoint(kind="blank", parts=parts), job=job, **params)
+        return run(technique, Checkpoint(kind="blank", parts=parts), job=job, **params)
 
     return make
 
@@ -262,6 +264,17 @@ def llama(llama_run: Ran) -> Checkpoint:
 @pytest.fixture(scope="session")
 def gpt2(pretrained: Callable[..., Ran]) -> Checkpoint:
     return given(pretrained("gpt2", job={"steps": 3}).checkpoint)
+
+
+@pytest.fixture(scope="session")
+def bert_run(pretrained: Callable[..., Ran]) -> Ran:
+    return pretrained("bert", "mlm", job={"steps": 20, "batch_size": 8, "evaluations": 2})
+
+
+@pytest.fixture(scope="session")
+def bert(bert_run: Ran) -> Checkpoint:
+    """A tiny BERT over the same vocabulary with a mask token, trained for a few steps."""
+    return given(bert_run.checkpoint)
 
 
 def given(checkpoint: Checkpoint) -> Checkpoint:

@@ -3,66 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.contract import Codec, Job, Scorer
-from harness.errors import ModelError
+from harness.contract import Job
 from harness.models import scoring
-from harness.models.inspect import describe_model
+from harness.models.live import LiveModel
 from harness.models.loading import autocast, load_model, load_tokenizer
 
 if TYPE_CHECKING:
     import numpy
 
 
-def open_scorer(job: Job) -> Scorer | Codec:
-    """Open the job's checkpoint with transformers, adapters unmerged on top, at the job's precision.
-
-    A checkpoint that is a tokenizer alone is opened as one.
-    """
-    if job.checkpoint.kind in ("tokenizer", "none", "blank"):
-        from harness.vocabularies.huggingface import TokenizersCodec
-
-        return TokenizersCodec(job.checkpoint.parts["tokenizer"])
+def open_scorer(job: Job) -> TransformersScorer:
+    """Open the job's checkpoint with transformers, adapters unmerged on top, at the job's precision."""
     model = load_model(job.checkpoint, job.precision, job.hardware)
     tokenizer = load_tokenizer(job.checkpoint) if "tokenizer" in job.checkpoint.parts else None
-    return TransformersScorer(model, tokenizer, job.precision, job.checkpoint.parts.get("tokenizer"))
+    return TransformersScorer(model, tokenizer, job.precision)
 
 
-class TransformersScorer:
+class TransformersScorer(LiveModel):
     """Scores and generates with a live transformers model (or a PEFT model around one)."""
 
-    def __init__(self, model: Any, tokenizer: Any, precision: str, tokenizer_folder: Path | None = None) -> None:
-        self.model = model.eval()
-        self.tokenizer = tokenizer
-        self.precision = precision
-        self.tokenizer_folder = tokenizer_folder
-        self.vocabulary_size = int(model.get_input_embeddings().weight.shape[0])
-        self.max_length = int(getattr(model.config, "max_position_embeddings", 0) or model.config.n_positions)
-        self.eos_id = tokenizer.eos_token_id if tokenizer is not None else None
+    def __init__(self, model: Any, tokenizer: Any, precision: str) -> None:
+        super().__init__(model, tokenizer, precision)
         self.bos_id = _automatic_bos(tokenizer)
-
-    @property
-    def codec(self) -> Codec:
-        """The tokenizer by itself, in the tokenizers library."""
-        from harness.vocabularies.huggingface import TokenizersCodec
-
-        if self.tokenizer_folder is None:
-            raise ModelError("the checkpoint has no tokenizer")
-        return TokenizersCodec(self.tokenizer_folder)
-
-    def encode(self, text: str) -> list[int]:
-        """Token ids of ``text`` without special tokens."""
-        return list(self.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of ``ids``, special tokens left out."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
-
-    def token_bytes(self) -> list[int]:
-        """UTF-8 bytes that each token id stands for."""
-        return scoring.token_bytes(self.tokenizer)
 
     def log_probabilities(self, sequences: Sequence[Sequence[int]]) -> list[numpy.ndarray]:
         """For each sequence of n tokens, float32 [n-1, vocabulary] of natural log-probabilities."""
@@ -85,10 +49,6 @@ class TransformersScorer:
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens,
                 min_new_tokens=new_tokens, do_sample=False, streamer=_Streamer(on_tokens), pad_token_id=0,
             )  # fmt: skip
-
-    def describe(self) -> dict[str, Any]:
-        """What was really opened: layer classes, weight types, parameters, quantised layers."""
-        return describe_model(self.model)
 
 
 class _Streamer:

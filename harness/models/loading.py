@@ -7,6 +7,7 @@ from typing import Any
 
 from harness.contract import Checkpoint, Hardware
 from harness.errors import ModelError
+from harness.models.architectures import auto_class
 from harness.models.inspect import quantized_storage
 
 
@@ -47,7 +48,7 @@ def load_model(
     trainable_adapters: bool = False,
     storage: Any = None,
 ) -> Any:
-    """Load a causal model, with its PEFT adapters unmerged on top where the checkpoint has them.
+    """Load a model of the checkpoint's kind, with its PEFT adapters unmerged on top where the checkpoint has them.
 
     ``quantization`` is a transformers quantisation configuration; without it, ``opened_by['quantization']`` of the
     checkpoint holds, so that adapters trained over a 4-bit base meet the same base again. ``storage`` overrides the
@@ -87,7 +88,6 @@ def _load_weights(
     checkpoint: Checkpoint, dtype: Any, hardware: Hardware, quantization: Any, attention: str | None
 ) -> Any:
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
 
     path = str(checkpoint.parts["model"])
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
@@ -98,9 +98,7 @@ def _load_weights(
     if quantization is not None:
         options["quantization_config"] = quantization
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, local_files_only=True, **options
-        )
+        model = auto_class(checkpoint.kind).from_pretrained(path, dtype=dtype, local_files_only=True, **options)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"cannot load the model in {Path(path).name}: {str(error).splitlines()[0]}") from error
     if stored_quantized:

@@ -58,15 +58,22 @@ def _forward(model: Any, sequences: Sequence[Sequence[int]], precision: str) -> 
     device = next(model.parameters()).device
     vocabulary = model.get_input_embeddings().weight.shape[0]
     for batch in batches(sequences, vocabulary):
-        width = max(len(sequences[index]) for index in batch)
-        ids = torch.zeros((len(batch), width), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, index in enumerate(batch):
-            ids[row, : len(sequences[index])] = torch.tensor(sequences[index], dtype=torch.long)
-            mask[row, : len(sequences[index])] = 1
+        ids, mask = padded([sequences[index] for index in batch])
         with torch.no_grad(), autocast(precision, device.type):
             logits = model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits
         yield batch, torch.log_softmax(logits[:, :-1].float(), dim=-1).cpu()
+
+
+def padded(sequences: Sequence[Sequence[int]]) -> tuple[Any, Any]:
+    """Ids and attention mask, int64 [sequences, longest]; zeros stand to the right of what is shorter."""
+    import torch
+
+    ids = torch.zeros((len(sequences), max(map(len, sequences))), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
+        mask[row, : len(sequence)] = 1
+    return ids, mask
 
 
 def token_bytes(tokenizer: Any) -> list[int]:

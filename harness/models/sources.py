@@ -15,20 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Checkpoint
-from harness.errors import ModelError, did_you_mean
+from harness.errors import ModelError
+from harness.models.architectures import ARCHITECTURES, auto_class, configuration, kind_of_configuration
 
 EMBEDDED = Path(__file__).parent / "embedded"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json")
-SIZES = {
-    "hidden_size": 256,
-    "intermediate_size": 512,
-    "layers": 4,
-    "heads": 4,
-    "kv_heads": 2,
-    "vocab_size": 2048,
-    "context": 512,
-}
-ARCHITECTURES = ("llama", "gpt2")
 
 
 def open_model(spec: Mapping[str, Any], *, cache: Path) -> Checkpoint:
@@ -81,36 +72,7 @@ def kind_of(path: Path) -> str:
         raise ModelError(f"{path / 'config.json'} is not valid JSON") from None
     if not isinstance(config, dict):
         raise ModelError(f"{path / 'config.json'} is no model configuration: it holds a {type(config).__name__}")
-    name = (config.get("architectures") or [""])[0]
-    if name.endswith("ForMaskedLM"):
-        return "masked"
-    if name.endswith("ForConditionalGeneration") or config.get("is_encoder_decoder"):
-        return "seq2seq"
-    return "classifier" if name.endswith("ForSequenceClassification") else "causal"
-
-
-def configuration(spec: Mapping[str, Any]) -> Any:
-    """Return the transformers configuration of an architecture specification (sizes default to small ones)."""
-    name = spec.get("architecture", "llama")
-    if name not in ARCHITECTURES:
-        raise ModelError(f"unknown architecture '{name}'{did_you_mean(name, ARCHITECTURES)}; known: llama, gpt2")
-    sizes = {**SIZES, **{key: spec[key] for key in SIZES if spec.get(key) is not None}}
-    from transformers import GPT2Config, LlamaConfig
-
-    if name == "gpt2":
-        return GPT2Config(
-            vocab_size=sizes["vocab_size"], n_embd=sizes["hidden_size"], n_inner=sizes["intermediate_size"],
-            n_layer=sizes["layers"], n_head=sizes["heads"], n_positions=sizes["context"],
-            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, architectures=["GPT2LMHeadModel"],
-            bos_token_id=0, eos_token_id=0,
-        )  # fmt: skip
-    return LlamaConfig(
-        vocab_size=sizes["vocab_size"], hidden_size=sizes["hidden_size"],
-        intermediate_size=sizes["intermediate_size"], num_hidden_layers=sizes["layers"],
-        num_attention_heads=sizes["heads"], num_key_value_heads=sizes["kv_heads"],
-        max_position_embeddings=sizes["context"], tie_word_embeddings=bool(spec.get("tie_embeddings", True)),
-        architectures=["LlamaForCausalLM"], bos_token_id=0, eos_token_id=0, pad_token_id=None,
-    )  # fmt: skip
+    return kind_of_configuration(config)
 
 
 def _write_architecture(spec: Mapping[str, Any], cache: Path, seed: int | None) -> Checkpoint:
@@ -128,15 +90,15 @@ def _write_architecture(spec: Mapping[str, Any], cache: Path, seed: int | None) 
             shutil.rmtree(fresh)
     if seed is None:
         return Checkpoint(kind="blank", parts={"config": folder})
-    return Checkpoint(kind="causal", parts={"model": folder})
+    return Checkpoint(kind=ARCHITECTURES[spec.get("architecture", "llama")], parts={"model": folder})
 
 
 def _write_random_weights(config: Any, seed: int, folder: Path) -> None:
     import torch
-    from transformers import AutoModelForCausalLM
 
     torch.manual_seed(seed)
-    AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
+    maker = auto_class(kind_of_configuration(config.to_dict()))
+    maker.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
 
 
 def _open_hub(spec: Mapping[str, Any]) -> Checkpoint:

@@ -16,16 +16,20 @@ from harness.plan.sources import DataSource, ModelSource
 
 @dataclass(frozen=True)
 class State:
-    """A checkpoint as the plan knows it: its kind, its parts, and whether its weights mean anything."""
+    """A checkpoint as the plan knows it: its kind and parts, whether its weights mean anything, its architecture.
+
+    ``architecture`` is None where a model is given rather than made here.
+    """
 
     kind: str
     parts: frozenset[str]
     trained: bool
+    architecture: str | None = None
 
     @classmethod
     def of(cls, model: ModelSource) -> State:
         """What opening ``model`` gives."""
-        return cls(model.kind, model.parts, model.trained)
+        return cls(model.kind, model.parts, model.trained, model.spec.get("architecture"))
 
     def after(self, stage: ResolvedStage) -> State:
         """What ``stage`` makes of it."""
@@ -33,7 +37,7 @@ class State:
         if not stage.operations:
             return self
         trained = self.trained or (stage.learns and "model" in kind.gives)
-        return State(kind.makes_kind or self.kind, self.parts | kind.gives, trained)
+        return State(kind.makes_kind or self.kind, self.parts | kind.gives, trained, self.architecture)
 
 
 class Fit:
@@ -115,6 +119,8 @@ def _misfit(stage: ResolvedStage, state: State) -> str | None:
         return None
     if kind.kinds and state.kind not in kind.kinds:
         return f"{name} works on {_either(kind.kinds)} models, this one is {state.kind}"
+    if state.kind == "blank" and kind.architectures and state.architecture not in kind.architectures:
+        return f"{name} makes {_either(kind.architectures)} models, the blank one is {state.architecture}"
     if lacking := sorted(kind.takes - state.parts):
         return f"{name} needs the part '{lacking[0]}', which neither the model nor an earlier stage gives"
     return None

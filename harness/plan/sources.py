@@ -32,7 +32,7 @@ class Architecture:
 
     hidden_size: int | None = param(None, "width", low=1)
     intermediate_size: int | None = param(None, "width of the feed-forward layer", low=1)
-    layers: int | None = param(None, "number of layers", low=1)
+    layers: int | None = param(None, "number of layers; of an encoder-decoder, of each half", low=1)
     heads: int | None = param(None, "attention heads", low=1)
     kv_heads: int | None = param(None, "key and value heads", low=1)
     vocab_size: int | None = param(None, "entries of the vocabulary", low=1)
@@ -253,22 +253,22 @@ def _embedded() -> ModelSource:
 
 
 def _random(word: str) -> ModelSource:
+    from harness.models.architectures import ARCHITECTURES
+
     call = parse_call(word.removeprefix("random:"))
     params = build_params(Random, dict(call.params), owner=word)
     spec = _architecture_spec("random", call.name, params) | {"seed": params.seed}
-    return ModelSource(
-        f"random:{canonical_call(call.name, params)}", spec, "causal", frozenset({"model", "config"}), trained=False
-    )
+    word, kind = f"random:{canonical_call(call.name, params)}", ARCHITECTURES[call.name]
+    return ModelSource(word, spec, kind, frozenset({"model", "config"}), trained=False)
 
 
 def _architecture_spec(kind: str, architecture: str, sizes: Architecture) -> dict[str, Any]:
-    from harness.models.sources import ARCHITECTURES
+    from harness.models.architectures import ARCHITECTURES
+    from harness.models.architectures import SIZES as SMALL
 
     if architecture not in ARCHITECTURES:
         hint = did_you_mean(architecture, ARCHITECTURES)
         raise ModelError(f"unknown architecture '{architecture}'{hint}; known: {', '.join(ARCHITECTURES)}")
-    from harness.models.sources import SIZES as SMALL
-
     given = {name: getattr(sizes, name) for name in SIZES}
     return {"kind": kind, "architecture": architecture} | {
         name: SMALL.get(name) if value is None else value for name, value in given.items()

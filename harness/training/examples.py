@@ -42,13 +42,24 @@ def packed_text(data: Dataset, tokenizer: Any, length: int, *, loss_across_docum
     texts = data.view("text", "train")
     documents = tokenize(tokenizer, texts)
     end = tokenizer.eos_token_id
+    blocks = packed_blocks(data, documents, length, end)
+    labels = blocks if loss_across_documents else pack([_without_first(item) for item in documents], length, None, end)
+    examples = [{"input_ids": block, "labels": label} for block, label in zip(blocks, labels, strict=True)]
+    return PackedText(examples, bytes_per_token(texts, documents))
+
+
+def packed_blocks(data: Dataset, documents: Sequence[Sequence[int]], length: int, end: int) -> list[list[int]]:
+    """Blocks of ``length`` numbers, the documents one after another with ``end`` after each; at least one."""
     blocks = pack(documents, length, None, end)
     if not blocks:
         raise DataError(f"data set '{data.name}' has too little text for one block of {length} tokens")
-    labels = blocks if loss_across_documents else pack([_without_first(item) for item in documents], length, None, end)
-    examples = [{"input_ids": block, "labels": label} for block, label in zip(blocks, labels, strict=True)]
-    tokens = sum(len(document) + 1 for document in documents)
-    return PackedText(examples, sum(len(text.encode("utf-8", "replace")) for text in texts) / tokens)
+    return blocks
+
+
+def bytes_per_token(texts: Sequence[str], documents: Sequence[Sequence[int]]) -> float:
+    """UTF-8 bytes of texts over their tokens, an end-of-text token after each counted."""
+    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return size / sum(len(document) + 1 for document in documents)
 
 
 def instruction_examples(data: Dataset, tokenizer: Any, length: int) -> list[dict[str, list[int]]]:

@@ -9,31 +9,43 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.contract import Job, Meter, TrainingSetup
 from harness.errors import InvalidMeasurement
 from harness.models.inspect import describe_model, logical_size, trainable_names
+from harness.training.examples import IGNORED
 from harness.training.optimizers import build_optimizer, never_reached
 
 log = logging.getLogger(__name__)
 Evaluate = Callable[[], dict[str, float]]
+Collator = Callable[[Sequence[dict[str, list[int]]]], dict[str, Any]]
 
 
 def train(
-    job: Job, setup: TrainingSetup, model: Any, tokenizer: Any, examples: list[dict[str, list[int]]], evaluate: Evaluate
+    job: Job,
+    setup: TrainingSetup,
+    model: Any,
+    tokenizer: Any,
+    examples: list[dict[str, list[int]]],
+    evaluate: Evaluate,
+    *,
+    kind: str = "causal",
+    collator: Collator | None = None,
 ) -> Any:
     """Train ``model`` on ``examples`` for exactly ``setup.steps`` optimiser steps and return it.
 
+    ``kind`` of the model says how labels stand to inputs: shifted by one in a ``causal`` one, in place in a ``masked``
+    one, of a second sequence in a ``seq2seq`` one. ``collator`` makes a batch of examples, padding where none is given.
     ``evaluate`` is called before the first step and at ``setup.evaluations`` evenly spaced points, the last step
     among them; what it returns becomes a point of the curve. Raises ``InvalidMeasurement`` where the loss is not
     finite or the steps were not all taken.
     """
     meter = job.meter
     with meter.span("setup"):
-        trainer = _trainer(job, setup, model, tokenizer, examples)
-        watch = _Watch(meter, setup, evaluate, model)
+        trainer = _trainer(job, setup, model, examples, collator or _padding(tokenizer), kind)
+        watch = _Watch(meter, setup, evaluate, model, _Counts(kind))
         trainer.add_callback(watch.callback())
         trainer.harness_counts = watch.counts
         _observe_training(meter, setup, model, trainer)
@@ -52,18 +64,27 @@ def train(
 
 
 class _Counts:
-    """Tokens and losses of the optimiser step that runs now; losses stay on the device until the end."""
+    """Tokens and losses of the optimiser step that runs now; losses stay on the device until the end.
 
-    def __init__(self) -> None:
+    Tokens are those that the model reads: of an encoder-decoder its inputs and its targets.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
         self.tokens = self.nonpadding = self.loss_bearing = 0
         self.sums: list[Any] = []
         self.open: list[Any] = []
 
     def add(self, inputs: dict[str, Any], loss: Any) -> None:
         labels, mask = inputs["labels"], inputs.get("attention_mask")
-        self.tokens += labels.numel()
-        self.nonpadding += int(mask.sum()) if mask is not None else labels.numel()
-        self.loss_bearing += int((labels[:, 1:] != -100).sum())
+        positions = inputs["input_ids"].numel()
+        self.tokens += positions
+        self.nonpadding += int(mask.sum()) if mask is not None else positions
+        bearing = int(((labels[:, 1:] if self.kind == "causal" else labels) != IGNORED).sum())
+        self.loss_bearing += bearing
+        if self.kind == "seq2seq":
+            self.tokens += labels.numel()
+            self.nonpadding += bearing
         self.open.append(loss.detach())
 
     def close(self) -> dict[str, int]:
@@ -82,9 +103,11 @@ class _Counts:
 class _Watch:
     """Reports steps, evaluations and the curve to the meter."""
 
-    def __init__(self, meter: Meter, setup: TrainingSetup, evaluate: Evaluate, model: Any) -> None:
+    def __init__(
+        self, meter: Meter, setup: TrainingSetup, evaluate: Evaluate, model: Any, counts: _Counts
+    ) -> None:
         self.meter, self.setup, self.evaluate, self.model = meter, setup, evaluate, model
-        self.counts = _Counts()
+        self.counts = counts
         points = range(1, setup.evaluations + 1) if setup.evaluations else ()
         self.due = {round(setup.steps * point / setup.evaluations) for point in points}
 
@@ -120,8 +143,31 @@ class _Watch:
         return Watcher()
 
 
-def _trainer(job: Job, setup: TrainingSetup, model: Any, tokenizer: Any, examples: list[dict[str, list[int]]]) -> Any:
-    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+def _padding(tokenizer: Any) -> Collator:
+    """Pad inputs and labels to the longest example of the batch."""
+    from transformers import DataCollatorForSeq2Seq
+
+    collator: Collator = DataCollatorForSeq2Seq(tokenizer, padding=True)
+    return collator
+
+
+def _mean_over_batch(outputs: Any, labels: Any, num_items_in_batch: Any) -> Any:
+    """Mean cross-entropy over the loss-bearing tokens of the whole batch, however it is cut into micro-batches.
+
+    transformers' encoders and encoder-decoders average each micro-batch by itself while ``Trainer`` takes them to
+    average over the batch (transformers #34191): accumulated losses would be sums of means.
+    """
+    from torch.nn.functional import cross_entropy
+
+    logits = outputs.logits.float()
+    total = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    return total / num_items_in_batch
+
+
+def _trainer(
+    job: Job, setup: TrainingSetup, model: Any, examples: list[dict[str, list[int]]], collator: Collator, kind: str
+) -> Any:
+    from transformers import Trainer, TrainingArguments
 
     class MeteredTrainer(Trainer):
         harness_counts: _Counts
@@ -163,8 +209,10 @@ def _trainer(job: Job, setup: TrainingSetup, model: Any, tokenizer: Any, example
             remove_unused_columns=False,
             dataloader_pin_memory=job.hardware.device != "cpu",
         )
-        collator = DataCollatorForSeq2Seq(tokenizer, padding=True)
-        return MeteredTrainer(model=model, args=arguments, train_dataset=examples, data_collator=collator)
+        return MeteredTrainer(
+            model=model, args=arguments, train_dataset=examples, data_collator=collator,
+            compute_loss_func=None if kind == "causal" else _mean_over_batch,
+        )  # fmt: skip
 
 
 def _recomputation(setup: TrainingSetup) -> dict[str, bool]:

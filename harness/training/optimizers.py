@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+# Embeddings and output layers by their names in llama, gpt2, bert, t5 and bart; T5's position biases are looked up too.
+_NOT_HIDDEN = ("embed", "lm_head", "wte", "wpe", "shared.weight", "relative_attention_bias")
+
 
 def build_optimizer(name: str, model: Any, learning_rate: float, weight_decay: float) -> Any:
     """Return ``adamw`` over every trainable parameter, or ``muon``: Muon for matrices, AdamW for the rest.
@@ -31,7 +34,7 @@ def _muon_with_adamw(trainable: list[tuple[str, Any]], learning_rate: float, wei
     import torch
 
     def is_hidden_matrix(name: str, value: Any) -> bool:
-        return value.ndim == 2 and not any(word in name for word in ("embed", "lm_head", "wte", "wpe"))
+        return value.ndim == 2 and not any(word in name for word in _NOT_HIDDEN)
 
     class MuonWithAdamW(torch.optim.Optimizer):
         """Two optimisers behind one set of parameter groups, so that one scheduler drives both."""

@@ -1,7 +1,7 @@
-"""What training stages have in common: load, make examples, train, save, each in its own span.
+"""What fine-tuning stages have in common: load, make examples, train, save, each in its own span.
 
-``pretrain`` makes a model from an architecture and text; ``finetune`` changes a given model by instructions. An adapter
-says what is peculiar to its technique by the functions that it passes in.
+``finetune`` changes a given model by instructions. An adapter says what is peculiar to its technique by the functions
+that it passes in.
 """
 
 from __future__ import annotations
@@ -12,42 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Checkpoint, Job, TrainingSetup
-from harness.models.loading import load_merged, load_model, load_tokenizer, weight_dtype
+from harness.models.loading import load_merged, load_model, load_tokenizer
 from harness.models.scoring import target_log_probabilities, token_bytes
-from harness.training.examples import (
-    Scored,
-    answers_to_score,
-    instruction_examples,
-    packed_text,
-    text_to_score,
-)
+from harness.training.examples import Scored, answers_to_score, instruction_examples
 from harness.training.loop import train
 from harness.training.seeding import seed_everything
 from harness.training.setup import training_setup
 
-VALIDATION_WINDOWS = 24
 VALIDATION_ANSWERS = 64
-
-
-def pretrain(job: Job) -> Checkpoint:
-    """Train a causal model on packed text from the architecture's fresh weights, or further from given ones."""
-    meter, length = job.meter, job.budget.sequence_length
-    with meter.span("load"):
-        tokenizer = load_tokenizer(job.checkpoint)
-    with meter.span("data"):
-        text = packed_text(job.data, tokenizer, length, loss_across_documents=job.params.loss_across_documents)
-        lengths = token_bytes(tokenizer)
-        held_out = text_to_score(job.data, "validation", tokenizer, lengths, length, VALIDATION_WINDOWS, None)
-    setup = training_setup(job, text.bytes_per_token)
-    with meter.span("load"):
-        model = _fresh_or_given(job, tokenizer, setup)
-    train(job, setup, model, tokenizer, text.examples, _evaluator(model, held_out, setup.precision))
-    meter.metric("train_bytes", setup.steps * setup.batch_size * length * text.bytes_per_token)
-    with meter.span("save"):
-        model.save_pretrained(job.part("model"))
-    # The architecture's own part ends here: the model's folder holds its configuration.
-    rest = {name: path for name, path in job.checkpoint.parts.items() if name != "config"}
-    return Checkpoint(kind="causal", parts=rest).with_parts(model=job.part("model"))
 
 
 def finetune(
@@ -110,17 +82,3 @@ def mean_loss(model: Any, held_out: Sequence[Scored], precision: str) -> dict[st
 
 def _evaluator(model: Any, held_out: Sequence[Scored], precision: str) -> Callable[[], dict[str, float]]:
     return lambda: mean_loss(model, held_out, precision)
-
-
-def _fresh_or_given(job: Job, tokenizer: Any, setup: TrainingSetup) -> Any:
-    if job.checkpoint.kind != "blank":
-        return load_model(job.checkpoint, job.precision, job.hardware, attention=setup.attention)
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    config = AutoConfig.from_pretrained(job.checkpoint.parts["config"], local_files_only=True)
-    config.vocab_size = len(tokenizer)
-    config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
-    seed_everything(job.seed)
-    options = {"attn_implementation": setup.attention} if setup.attention else {}
-    model = AutoModelForCausalLM.from_config(config, dtype=weight_dtype(job.precision), **options)
-    return model.to(job.hardware.device)

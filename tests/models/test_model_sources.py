@@ -124,6 +124,29 @@ def test_a_random_model_opens_at_the_sizes_asked_for(tmp_path, open_live):
         assert model.get_input_embeddings().weight.shape == (64, 64)
 
 
+@pytest.mark.parametrize(("architecture", "kind"), [("bert", "masked"), ("t5", "seq2seq"), ("bart", "seq2seq")])
+def test_random_models_of_other_kinds_open_as_what_they_are(tmp_path, open_live, architecture, kind):
+    spec = {"kind": "random", "architecture": architecture, **SIZES, "layers": 3, "context": 77}
+    checkpoint = open_model(spec, cache=tmp_path)
+    assert checkpoint.kind == kind == kind_of(checkpoint.parts["model"])
+    model = open_live(checkpoint)
+    assert model.config.num_hidden_layers == 3 and model.config.num_attention_heads == 4
+    assert (model.config.n_positions if architecture == "t5" else model.config.max_position_embeddings) == 77
+    assert model.get_input_embeddings().weight is model.get_output_embeddings().weight
+    assert not [name for name, value in vars(model.config).items() if "dropout" in name and value]
+    decoders = sum(name.endswith(("decoder.block.2", "decoder.layers.2")) for name, _ in model.named_modules())
+    assert decoders == (kind == "seq2seq"), "layers are those of each half"
+
+
+def test_what_an_architecture_cannot_be_is_one_line():
+    with pytest.raises(ModelError) as caught:
+        configuration({"architecture": "t5", "tie_embeddings": False})
+    one_line(caught, "t5 always ties its embeddings")
+    with pytest.raises(ModelError) as caught:
+        configuration({"architecture": "bert", "hidden_size": 100, "heads": 3})
+    one_line(caught, "hidden_size 100 is not a multiple of heads 3")
+
+
 def test_an_architecture_has_no_weights(tmp_path):
     blank = open_model({"kind": "architecture", "architecture": "gpt2", **SIZES}, cache=tmp_path)
     assert blank.kind == "blank" and set(blank.parts) == {"config"}

@@ -24,6 +24,7 @@ def reasons(plan):
         ("method: bpe > clm", "train", "bpe works on blank or none or tokenizer models, this one is causal"),
         ("method: clm\nmodel: blank", "train",
          "clm needs the part 'tokenizer', which neither the model nor an earlier stage gives"),
+        ("method: bpe > clm\nmodel: encoder", "train", "clm makes gpt2 or llama models, the blank one is bert"),
         ("method: int8 + slower", "compress", "slower changes how a stage trains, and int8 does not train"),
         ("method: base\nmodel: 'random:llama(layers=1)'", "eval", "quality is not applicable: random weights"),
         ("method: base\ntasks: translate", "eval", "translate scores seq2seq models, this one is causal"),
@@ -38,7 +39,8 @@ def reasons(plan):
 def test_what_cannot_run_says_why(text, operation, reason, planned, tmp_path):
     (tmp_path / "a.txt").write_text("text\n")
     rest = "" if "tasks:" in text else "\ntasks: choice"
-    plan = planned(f"{text}{rest}\nbudget: {{steps: 5}}\nmodels: {{blank: {{architecture: llama}}}}\n")
+    models = "{blank: {architecture: llama}, encoder: {architecture: bert}}"
+    plan = planned(f"{text}{rest}\nbudget: {{steps: 5}}\nmodels: {models}\n")
     assert reasons(plan)[operation] == reason
     assert all(step.state == "skipped" for step in plan.steps if step.reason)
 

@@ -28,6 +28,11 @@ def test_words_for_models(tmp_path):
     assert not random.trained and "tokenizer" not in random.parts
 
 
+@pytest.mark.parametrize(("architecture", "kind"), [("gpt2", "causal"), ("bert", "masked"), ("bart", "seq2seq")])
+def test_random_weights_are_of_the_kind_of_their_architecture(architecture, kind, tmp_path):
+    assert model_source(f"random:{architecture}(layers=1)", {}, tmp_path).kind == kind
+
+
 def test_a_model_folder_gives_its_kind_and_parts(tmp_path):
     folder(tmp_path / "m")
     assert model_source("./m", {}, tmp_path).kind == "causal"

@@ -17,6 +17,7 @@ class CausalLanguageModelling(Adapter):
     gives = frozenset({"model"})
     kinds = frozenset({"blank", "causal"})
     makes_kind = "causal"
+    architectures = frozenset({"llama", "gpt2"})
     view = "text"
 
     @dataclass(frozen=True)
@@ -27,6 +28,6 @@ class CausalLanguageModelling(Adapter):
 
     def train(self, job: Job) -> Checkpoint:
         """Train on packed blocks of the text view."""
-        from harness.training.stages import pretrain
+        from harness.training.pretraining import causal_objective, pretrain
 
-        return pretrain(job)
+        return pretrain(job, causal_objective)

@@ -1,0 +1,100 @@
+"""Pre-training: a model from an architecture's fresh weights, or further from given ones, on a text's packed blocks.
+
+``pretrain`` is the same for every objective: load, make examples, train, save, each in its own span. An ``Objective``
+says what is learnt from the blocks; ``causal_objective`` here, the others in ``masking`` and ``denoising``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from harness.contract import Checkpoint, Job, TrainingSetup
+from harness.models.architectures import auto_class
+from harness.models.loading import load_model, load_tokenizer, weight_dtype
+from harness.models.scoring import token_bytes
+from harness.training.examples import packed_text, text_to_score
+from harness.training.loop import Collator, Evaluate, train
+from harness.training.seeding import seed_everything
+from harness.training.setup import training_setup
+from harness.training.stages import mean_loss
+
+VALIDATION_WINDOWS = 24
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What is learnt: examples of the training text, how they become batches, and the validation of a live model.
+
+    ``kind`` is that of the checkpoint that is made. ``own_tokenizer`` says that tokens were added to the tokenizer, so
+    that the stage saves its own.
+    """
+
+    kind: str
+    examples: list[dict[str, list[int]]]
+    bytes_per_token: float
+    evaluator: Callable[[Any, str], Evaluate]
+    collator: Collator | None = None
+    own_tokenizer: bool = False
+
+
+def pretrain(job: Job, objective_of: Callable[[Job, Any], Objective]) -> Checkpoint:
+    """Train by the objective that ``objective_of(job, tokenizer)`` makes; it may add tokens to the tokenizer."""
+    meter, length = job.meter, job.budget.sequence_length
+    with meter.span("load"):
+        tokenizer = load_tokenizer(job.checkpoint)
+    with meter.span("data"):
+        objective = objective_of(job, tokenizer)
+    setup = training_setup(job, objective.bytes_per_token)
+    with meter.span("load"):
+        model = _fresh_or_given(job, tokenizer, setup, objective.kind)
+    evaluate = objective.evaluator(model, setup.precision)
+    train(job, setup, model, tokenizer, objective.examples, evaluate, kind=objective.kind, collator=objective.collator)
+    meter.metric("train_bytes", setup.steps * setup.batch_size * length * objective.bytes_per_token)
+    made: dict[str, Any] = {"model": job.part("model")}
+    with meter.span("save"):
+        model.save_pretrained(made["model"])
+        if objective.own_tokenizer:
+            made["tokenizer"] = job.part("tokenizer")
+            tokenizer.save_pretrained(made["tokenizer"])
+    # The architecture's own part ends here: the model's folder holds its configuration.
+    rest = {name: path for name, path in job.checkpoint.parts.items() if name != "config"}
+    return Checkpoint(kind=objective.kind, parts=rest).with_parts(**made)
+
+
+def causal_objective(job: Job, tokenizer: Any) -> Objective:
+    """Next-token prediction; validated on windows of held-out text."""
+    length = job.budget.sequence_length
+    text = packed_text(job.data, tokenizer, length, loss_across_documents=job.params.loss_across_documents)
+    lengths = token_bytes(tokenizer)
+    held_out = text_to_score(job.data, "validation", tokenizer, lengths, length, VALIDATION_WINDOWS, None)
+
+    def evaluator(model: Any, precision: str) -> Evaluate:
+        return lambda: mean_loss(model, held_out, precision)
+
+    return Objective("causal", text.examples, text.bytes_per_token, evaluator)
+
+
+def _fresh_or_given(job: Job, tokenizer: Any, setup: TrainingSetup, kind: str) -> Any:
+    if job.checkpoint.kind != "blank":
+        model = load_model(job.checkpoint, job.precision, job.hardware, attention=setup.attention)
+        if kind != "causal" and len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+            seed_everything(job.seed)
+            model.resize_token_embeddings(len(tokenizer))
+        return model
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(job.checkpoint.parts["config"], local_files_only=True)
+    config.vocab_size = len(tokenizer)
+    config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
+    if kind != "causal":
+        config.pad_token_id = tokenizer.pad_token_id
+    if kind == "seq2seq":
+        # As published: T5's decoder begins with padding, BART's with the end of text.
+        begins_with_padding = config.model_type == "t5"
+        config.decoder_start_token_id = tokenizer.pad_token_id if begins_with_padding else tokenizer.eos_token_id
+    seed_everything(job.seed)
+    options = {"attn_implementation": setup.attention} if setup.attention else {}
+    model = auto_class(kind).from_config(config, dtype=weight_dtype(job.precision), **options)
+    return model.to(job.hardware.device)
