@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "bf16-mixed", "bf16")
 
+# The kind of checkpoint that a head trained on each view makes.
+KIND_OF_HEAD = {"labels": "classifier", "choices": "multiple_choice"}
+
 # Raised when a number starts to mean something else; part of every step's id and of the hard facts.
 MEASUREMENT_VERSION = 1
 
@@ -123,9 +126,9 @@ class TrainingSetup:
 class Checkpoint:
     """A set of named parts, each a folder or file: ``tokenizer``, ``model``, ``peft``, ``config``, ``reward``.
 
-    ``kind`` is ``causal``, ``masked``, ``seq2seq``, ``classifier``, ``tokenizer`` or ``blank`` (an architecture without
-    weights). ``opened_by`` holds what the loader needs to know beyond the files (a quantisation configuration, say).
-    ``made`` names the parts that the stage itself made; the others were passed through.
+    ``kind`` is ``causal``, ``masked``, ``seq2seq``, ``classifier``, ``multiple_choice``, ``tokenizer`` or ``blank`` (an
+    architecture without weights). ``opened_by`` holds what the loader needs to know beyond the files (a quantisation
+    configuration, say). ``made`` names the parts that the stage itself made; the others were passed through.
     """
 
     kind: str
@@ -323,7 +326,8 @@ class Adapter:
 
     ``takes`` and ``gives`` name checkpoint parts, ``kinds`` the checkpoint kinds that the technique works on;
     ``architectures`` are those that it makes a model of from a blank checkpoint (none named: any); ``view`` is the data
-    view that it trains on. The plan reads all of these without importing anything heavy.
+    view that it trains on. ``kinds``, ``makes_kind`` and ``view`` may depend on the parameters: an instance then has
+    its own. The plan reads all of these without importing anything heavy.
     """
 
     summary: ClassVar[str] = ""
@@ -334,10 +338,10 @@ class Adapter:
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
     takes: ClassVar[frozenset[str]] = frozenset({"tokenizer", "model"})
     gives: ClassVar[frozenset[str]] = frozenset()
-    kinds: ClassVar[frozenset[str]] = frozenset({"causal"})
-    makes_kind: ClassVar[str | None] = None
+    kinds: frozenset[str] = frozenset({"causal"})
+    makes_kind: str | None = None
     architectures: ClassVar[frozenset[str]] = frozenset()
-    view: ClassVar[str | None] = None
+    view: str | None = None
     Params: ClassVar[type] = NoParams
 
     def __init__(self, params: Any) -> None:

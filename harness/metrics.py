@@ -71,6 +71,15 @@ _DECLARED = (
         "pseudo_bits_per_byte", "bit/byte", "lower", "Pseudo bits per byte",
         "The same negative log2-likelihoods over the UTF-8 bytes of the tokens; not that of a distribution over texts.",
     ),
+    Metric(
+        "classification_accuracy", "share", "higher", "Accuracy",
+        "Share of held-out texts whose most likely class, by the trained head, is the right one.",
+    ),
+    Metric(
+        "macro_f1", "share", "higher", "Macro F1",
+        "Mean over classes of 2 hits / (occurrences + answers).",
+    ),
+    Metric("majority_share", "share", "none", "Commonest class", "What answering the commonest class always gets."),
     # speed
     Metric("wall_seconds", "s", "lower", "Wall time", "From the worker's first instruction to its last span's end."),
     Metric("span_seconds", "s", "lower", "Span", "Self time of one named span; the spans sum to the wall time."),

@@ -22,7 +22,7 @@ ADAPTER_FILES = sorted(path for path in (PACKAGE / "adapters").glob("*/*.py") if
 TASK_FILES = sorted(path for path in (PACKAGE / "tasks").glob("*.py") if path.name[0] != "_")
 FILES = [*ADAPTER_FILES, *TASK_FILES]
 HEAVY = ("torch", "transformers", "numpy", "pandas", "peft", "bitsandbytes", "tokenizers", "accelerate", "datasets")
-KINDS = {"causal", "masked", "seq2seq", "classifier", "tokenizer", "blank", "none"}
+KINDS = {"causal", "masked", "seq2seq", "classifier", "multiple_choice", "tokenizer", "blank", "none"}
 PARTS = {"tokenizer", "model", "peft", "config", "reward", "runtime"}
 VIEWS = {"text", "instructions", "choices", "labels", "text_to_text", "pairs"}
 
@@ -142,7 +142,7 @@ def test_a_technique_that_trains_shares_the_parameters_of_training(path):
     if "train" not in kind.operations():
         return
     converts = kind.gives == {"tokenizer"} and kind.view is None  # from one library's vocabulary to another's
-    assert kind.view in VIEWS or converts
+    assert kind(kind.Params()).view in VIEWS or converts
     if "model" in kind.gives or "peft" in kind.gives:
         assert issubclass(kind.Params, TrainingParams)
 

@@ -48,6 +48,7 @@ RECIPES = {
     "fertility": Recipe("tokenization", "tokens", "words"),
     "round_trip_share": Recipe("tokenization", "exact", right_or_wrong=True),
     "token_parity": Recipe("language_parity", "target_tokens", "source_tokens", own_weights=True),
+    "classification_accuracy": Recipe("classification", "correct", right_or_wrong=True),
     "choice_accuracy": Recipe("choice", "correct", right_or_wrong=True),
     "choice_accuracy_sum": Recipe("choice", "correct_sum", right_or_wrong=True),
 }

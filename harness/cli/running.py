@@ -84,7 +84,7 @@ def _prepare_data(plan: Plan, store: Store) -> None:
 
 def _view(step: Step) -> str | None:
     """The data view that a step reads."""
-    return step.task.task.view() if step.task is not None else step.stage.call.kind.view
+    return step.task.task.view() if step.task is not None else step.stage.call.adapter.view
 
 
 def _command() -> list[str]:

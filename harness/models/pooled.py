@@ -48,7 +48,7 @@ def save_pooled(model: Any, folder: Path) -> None:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What the head is for: ``view``, and its ``classes`` in order where it has some."""
+    """What the head is for: ``view``, its ``classes`` in order, and the ``length`` in tokens to which texts are cut."""
     try:
         found: dict[str, Any] = json.loads((folder / FACTS).read_text())
     except FileNotFoundError:
@@ -64,7 +64,7 @@ class PooledScorer:
         self.tokenizer = load_tokenizer(checkpoint)
         self.precision = precision
         self.facts: dict[str, Any] = self.model.facts
-        self.max_length = longest(self.model.backbone)
+        self.max_length = int(self.facts["length"])
 
     def class_log_probabilities(self, texts: Sequence[str]) -> list[numpy.ndarray]:
         """For each text, float32 [classes]: natural log-probability of each class."""
@@ -98,13 +98,6 @@ class PooledScorer:
             for row, index in enumerate(batch):
                 found[index] = logits[row]
         return found
-
-
-def longest(backbone: Any) -> int:
-    """Longest sequence of a model, tokens; 512 where positions are relative and none is stated."""
-    names = ("max_position_embeddings", "n_positions")
-    found = next((value for name in names if (value := getattr(backbone.config, name, None))), 512)
-    return int(found)
 
 
 def truncated(ids: Sequence[int], length: int) -> list[int]:

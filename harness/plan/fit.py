@@ -33,11 +33,11 @@ class State:
 
     def after(self, stage: ResolvedStage) -> State:
         """What ``stage`` makes of it."""
-        kind = stage.call.kind
+        adapter = stage.call.adapter
         if not stage.operations:
             return self
-        trained = self.trained or (stage.learns and "model" in kind.gives)
-        return State(kind.makes_kind or self.kind, self.parts | kind.gives, trained, self.architecture)
+        trained = self.trained or (stage.learns and "model" in adapter.gives)
+        return State(adapter.makes_kind or self.kind, self.parts | adapter.gives, trained, self.architecture)
 
 
 class Fit:
@@ -58,7 +58,7 @@ class Fit:
                 return reason
         if stage.modifiers and "train" not in stage.operations:
             return f"{stage.modifiers[0].name} changes how a stage trains, and {stage.call.name} does not train"
-        key = (stage.call.kind, state)
+        key = (stage.call, state)
         if key not in self._states:
             self._states[key] = _misfit(stage, state)
         return self._states[key] or (_view(stage.call, data) if stage.operations else None)
@@ -114,20 +114,20 @@ def _unscorable(task: ResolvedTask, state: State, data: DataSource) -> str | Non
 
 
 def _misfit(stage: ResolvedStage, state: State) -> str | None:
-    kind, name = stage.call.kind, stage.call.name
+    adapter, name = stage.call.adapter, stage.call.name
     if not stage.operations:
         return None
-    if kind.kinds and state.kind not in kind.kinds:
-        return f"{name} works on {_either(kind.kinds)} models, this one is {state.kind}"
-    if state.kind == "blank" and kind.architectures and state.architecture not in kind.architectures:
-        return f"{name} makes {_either(kind.architectures)} models, the blank one is {state.architecture}"
-    if lacking := sorted(kind.takes - state.parts):
+    if adapter.kinds and state.kind not in adapter.kinds:
+        return f"{stage.call.text} works on {_either(adapter.kinds)} models, this one is {state.kind}"
+    if state.kind == "blank" and adapter.architectures and state.architecture not in adapter.architectures:
+        return f"{name} makes {_either(adapter.architectures)} models, the blank one is {state.architecture}"
+    if lacking := sorted(adapter.takes - state.parts):
         return f"{name} needs the part '{lacking[0]}', which neither the model nor an earlier stage gives"
     return None
 
 
 def _view(call: ResolvedAdapter, data: DataSource) -> str | None:
-    view = call.kind.view
+    view = call.adapter.view
     return None if view is None or view in data.views else _no_view(call.name, view, data)
 
 

@@ -215,7 +215,7 @@ class _Builder:
             others += [(key, node.last)] if node.last is not None else []
         for operation in stage.operations:
             budget = stage.budget(terms.budget, terms.share) if operation == "train" else None
-            reads_data = stage.call.kind.view is not None
+            reads_data = stage.call.adapter.view is not None
             step = self._step(
                 place, operation, method, None, seed, budget, last, None, tuple(others), reads_data,
                 terms.owner or method.text, reason,

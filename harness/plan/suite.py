@@ -265,7 +265,7 @@ class _Loader:
                 continue
             if budget.bytes is None:
                 self.document.fail(f"'{stage.call.name}' trains, so budget: must give steps, tokens or bytes", at)
-            if stage.call.kind.view != "text":
+            if stage.call.adapter.view != "text":
                 reason = "a budget of bytes is for techniques that train on running text"
                 self.document.fail(f"'{stage.call.name}': {reason}; give steps or tokens", at)
 

@@ -16,9 +16,9 @@ from harness.report.tokenizer_models import tokenizer_of
 from harness.report.vocabularies import cutting_in_words, premiums_in_words
 
 MOST_NAMED = 3
-QUALITY = ("choice_accuracy", "loss")
+QUALITY = ("choice_accuracy", "classification_accuracy", "loss")
 # Over different tokenizers a loss per token says nothing.
-ACROSS_TOKENIZERS = ("choice_accuracy", "bits_per_byte")
+ACROSS_TOKENIZERS = ("choice_accuracy", "classification_accuracy", "bits_per_byte")
 
 
 def headline(content: Content) -> list[str]:

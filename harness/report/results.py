@@ -11,7 +11,10 @@ from harness.report.document import Block, Column, Paragraph, Row, Section, Tabl
 from harness.report.numbers import pretty
 from harness.report.outcomes import Key, Outcome
 
-SHOWN = ("bits_per_byte", "choice_accuracy", "decode_tokens_per_second", "bytes_per_token", "token_parity")
+SHOWN = (
+    "bits_per_byte", "classification_accuracy", "choice_accuracy", "decode_tokens_per_second", "bytes_per_token",
+    "token_parity",
+)  # fmt: skip
 # Tasks that fill tables of their own: a column each would drown the rest.
 OWN_TABLES = ("tokenization_speed",)
 OF_TOKENIZERS = (*OWN_TABLES, "tokenization", "language_parity")

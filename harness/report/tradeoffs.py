@@ -15,7 +15,7 @@ from harness.report.figures import frontier
 from harness.report.outcomes import Key
 from harness.report.results import inference_memory, set_title
 
-QUALITY = ("bits_per_byte", "choice_accuracy", "loss")
+QUALITY = ("bits_per_byte", "classification_accuracy", "choice_accuracy", "loss")
 MIB = 2.0**20
 EXPLANATION = (
     "Filled marks, joined by a dashed line, are the Pareto set: no other method is at least as good on both axes and "

@@ -1,4 +1,4 @@
-"""``choice``: which of the options belongs to the prompt, by the model's own probabilities.
+"""``choice``: which of the options belongs to the prompt, by the model's own probabilities or by a head trained for it.
 
 An option's score is log p(option | prompt) - log p(option), so that options of unequal likelihood compete on what the
 prompt adds; the plain sums log p(option | prompt) are reported beside it. ``p(option)`` is read after the end-of-text
@@ -20,6 +20,7 @@ class Choice(Task):
 
     summary = "multiple choice by log-probability, with and without the prior of each option"
     requires = ("torch", "transformers")
+    kinds = frozenset({"causal", "multiple_choice"})
     metrics = ("choice_accuracy", "choice_accuracy_sum")
 
     @dataclass(frozen=True)
@@ -31,34 +32,57 @@ class Choice(Task):
         """Choice items."""
         return "choices"
 
-    def score(self, scorer: Scorer, job: Job) -> None:
-        """Score every option of every item; an item that does not fit the model's context is left out and counted."""
+    def score(self, scorer: Any, job: Job) -> None:
+        """Score every option of every item.
+
+        An item that does not fit the model's context is left out and counted; a trained head reads the text's first
+        tokens, as it learnt to.
+        """
         with job.meter.span("data"):
             items = job.data.view("choices", self.params.split)[: self.params.items]
-            encoded, left_out = _encode(items, scorer)
-        if not encoded:
-            raise DataError(f"no choice item of '{job.data.name}' fits the context of {scorer.max_length} tokens")
-        with job.meter.span("score"):
-            sums = _conditional(encoded, scorer)
-        with job.meter.span("score_prior"):
-            priors = _unconditional(encoded, scorer)
-        gains = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(sums, priors, strict=True)]
-        margins = [_margin(item.label, values) for item, values in zip(encoded, gains, strict=True)]
-        # A tie is not an answer: a model that prefers nothing must not gain from where the right option stands.
-        right = [margin > 0 for margin in margins]
-        right_sum = [_margin(item.label, values) > 0 for item, values in zip(encoded, sums, strict=True)]
-        job.meter.metric("choice_accuracy", sum(right) / len(right))
-        job.meter.metric("choice_accuracy_sum", sum(right_sum) / len(right_sum))
-        job.meter.observe("items", {"scored": len(encoded), "left_out": left_out, "options": len(encoded[0].options)})
-        job.meter.items(
-            "choice",
-            {
-                "item": [item.index for item in encoded],
-                "correct": [int(value) for value in right],
-                "correct_sum": [int(value) for value in right_sum],
-                "margin": margins,
-            },
-        )
+        if hasattr(scorer, "option_scores"):
+            _by_head(items, scorer, job)
+        else:
+            _by_probability(items, scorer, job)
+
+
+def _by_head(items: Sequence[dict[str, Any]], scorer: Any, job: Job) -> None:
+    with job.meter.span("score"):
+        scores = scorer.option_scores(items)
+    margins = [_margin(int(item["label"]), values) for item, values in zip(items, scores, strict=True)]
+    right = [margin > 0 for margin in margins]
+    job.meter.metric("choice_accuracy", sum(right) / len(right))
+    job.meter.observe("items", {"scored": len(items), "left_out": 0, "options": len(items[0]["options"])})
+    correct = [int(value) for value in right]
+    job.meter.items("choice", {"item": list(range(len(items))), "correct": correct, "margin": margins})
+
+
+def _by_probability(items: Sequence[dict[str, Any]], scorer: Scorer, job: Job) -> None:
+    with job.meter.span("data"):
+        encoded, left_out = _encode(items, scorer)
+    if not encoded:
+        raise DataError(f"no choice item of '{job.data.name}' fits the context of {scorer.max_length} tokens")
+    with job.meter.span("score"):
+        sums = _conditional(encoded, scorer)
+    with job.meter.span("score_prior"):
+        priors = _unconditional(encoded, scorer)
+    gains = [[a - b for a, b in zip(*pair, strict=True)] for pair in zip(sums, priors, strict=True)]
+    margins = [_margin(item.label, values) for item, values in zip(encoded, gains, strict=True)]
+    # A tie is not an answer: a model that prefers nothing must not gain from where the right option stands.
+    right = [margin > 0 for margin in margins]
+    right_sum = [_margin(item.label, values) > 0 for item, values in zip(encoded, sums, strict=True)]
+    job.meter.metric("choice_accuracy", sum(right) / len(right))
+    job.meter.metric("choice_accuracy_sum", sum(right_sum) / len(right_sum))
+    job.meter.observe("items", {"scored": len(encoded), "left_out": left_out, "options": len(encoded[0].options)})
+    job.meter.items(
+        "choice",
+        {
+            "item": [item.index for item in encoded],
+            "correct": [int(value) for value in right],
+            "correct_sum": [int(value) for value in right_sum],
+            "margin": margins,
+        },
+    )
 
 
 @dataclass(frozen=True)

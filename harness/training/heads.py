@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract import Checkpoint, Job
+from harness.contract import KIND_OF_HEAD, Checkpoint, Job
 from harness.data.windows import spread
 from harness.errors import DataError
 from harness.models.loading import autocast, load_tokenizer
@@ -18,7 +18,6 @@ from harness.training.seeding import seed_everything
 from harness.training.setup import training_setup
 
 VALIDATION_ITEMS = 128
-KIND_OF_VIEW = {"labels": "classifier", "choices": "multiple_choice"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def train_head(job: Job, view: str, *, frozen: bool) -> Checkpoint:
         examples = _examples(job, view, tokenizer, setup.sequence_length)
     with meter.span("load"):
         seed_everything(job.seed)
-        facts = {"view": view, "classes": examples.classes}
+        facts = {"view": view, "classes": examples.classes, "length": setup.sequence_length}
         model = fresh_head(job.checkpoint, job.precision, job.hardware, facts)
         model.requires_grad_(False)
         model.head.requires_grad_(True)
@@ -48,7 +47,7 @@ def train_head(job: Job, view: str, *, frozen: bool) -> Checkpoint:
             model.reader().requires_grad_(True)
     collate = Collator(tokenizer.pad_token_id)
     evaluate = _evaluator(model, examples.validation, collate, setup.precision, job.hardware.device)
-    kind = KIND_OF_VIEW[view]
+    kind = KIND_OF_HEAD[view]
     train(job, setup, model, tokenizer, examples.train, evaluate, kind=kind, collator=collate)
     with meter.span("save"):
         save_pooled(model, job.part("model"))

@@ -160,7 +160,7 @@ def _mean_over_batch(outputs: Any, labels: Any, num_items_in_batch: Any) -> Any:
     from torch.nn.functional import cross_entropy
 
     logits = outputs.logits.float()
-    total = cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    total = cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum")
     return total / num_items_in_batch
 
 

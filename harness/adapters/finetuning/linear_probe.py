@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract import Adapter, Checkpoint, Job, TrainingParams, param
+from harness.contract import KIND_OF_HEAD, Adapter, Checkpoint, Job, TrainingParams, param
 
 
 class LinearProbe(Adapter):
@@ -29,7 +29,7 @@ class LinearProbe(Adapter):
     def __init__(self, params: Any) -> None:
         super().__init__(params)
         self.view = params.view
-        self.makes_kind = {"labels": "classifier", "choices": "multiple_choice"}[params.view]
+        self.makes_kind = KIND_OF_HEAD[params.view]
 
     def train(self, job: Job) -> Checkpoint:
         """Train the layer on the view's training split."""
