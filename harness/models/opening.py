@@ -8,11 +8,15 @@ from harness.contract import Job
 
 
 def open_scorer(job: Job) -> Any:
-    """Open the job's checkpoint: a ``MaskedScorer`` for a masked model, else a ``TransformersScorer``."""
+    """Open the job's checkpoint: ``MaskedScorer``, ``EncoderDecoderScorer``, or else ``TransformersScorer``."""
     if job.checkpoint.kind == "masked":
         from harness.models import masked
 
         return masked.open_scorer(job)
+    if job.checkpoint.kind == "seq2seq":
+        from harness.models import encoder_decoder
+
+        return encoder_decoder.open_scorer(job)
     from harness.models import causal
 
     return causal.open_scorer(job)
