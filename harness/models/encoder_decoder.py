@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.contract import Job
+from harness.models.completion import complete
 from harness.models.live import LiveModel
 from harness.models.loading import autocast, load_model, load_tokenizer
 from harness.models.scoring import IGNORED, batches, padded
@@ -24,7 +25,13 @@ def open_scorer(job: Job) -> EncoderDecoderScorer:
 
 
 class EncoderDecoderScorer(LiveModel):
-    """Scores targets with a live transformers model."""
+    """Scores and generates targets with a live transformers model, which reads its prompt apart from them."""
+
+    reads_apart = True
+
+    def complete(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
+        """Greedy generation for each source until the end of text, at most ``new_tokens`` ids."""
+        return complete(self.model, prompts, new_tokens, self.precision, self.eos_id)
 
     def target_log_probabilities(self, pairs: Pairs) -> list[numpy.ndarray]:
         """For each (source, target of m tokens), float32 [m]: log p(token | source, target's tokens before it)."""
