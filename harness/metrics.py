@@ -80,6 +80,25 @@ _DECLARED = (
         "Mean over classes of 2 hits / (occurrences + answers).",
     ),
     Metric("majority_share", "share", "none", "Commonest class", "What answering the commonest class always gets."),
+        "denoising_loss", "nats/token", "lower", "Denoising loss",
+        "Mean negative log-likelihood of the target's tokens given the corrupted source; not across objectives.",
+    ),
+    Metric(
+        "denoising_bits_per_byte", "bit/byte", "lower", "Bits per hidden byte",
+        "Negative log2-likelihood of the tokens that the source does not show over the UTF-8 bytes they stand for.",
+    ),
+    Metric(
+        "chrf", "points", "higher", "chrF",
+        "sacrebleu's chrF2 over the whole set, 0 to 100: F-score of character 1- to 6-grams, recall twice as heavy.",
+    ),
+    Metric(
+        "bleu", "points", "higher", "BLEU",
+        "sacrebleu's corpus BLEU, 0 to 100: geometric mean of 1- to 4-gram precisions times the brevity penalty.",
+    ),
+    Metric(
+        "rouge_l", "share", "higher", "ROUGE-L",
+        "Mean over items of the F-measure of the longest common subsequence of words.",
+    ),
     # speed
     Metric("wall_seconds", "s", "lower", "Wall time", "From the worker's first instruction to its last span's end."),
     Metric("span_seconds", "s", "lower", "Span", "Self time of one named span; the spans sum to the wall time."),

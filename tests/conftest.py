@@ -277,6 +277,29 @@ def bert(bert_run: Ran) -> Checkpoint:
     return given(bert_run.checkpoint)
 
 
+@pytest.fixture(scope="session")
+def t5_run(pretrained: Callable[..., Ran]) -> Ran:
+    return pretrained("t5", "seq2seq", job={"steps": 20, "batch_size": 8, "evaluations": 2})
+
+
+@pytest.fixture(scope="session")
+def t5(t5_run: Ran) -> Checkpoint:
+    """A tiny T5 over the same vocabulary with sentinels, trained for a few steps on span corruption."""
+    return given(t5_run.checkpoint)
+
+
+@pytest.fixture(scope="session")
+def bart_run(pretrained: Callable[..., Ran]) -> Ran:
+    job = {"steps": 20, "batch_size": 8, "evaluations": 2}
+    return pretrained("bart", "seq2seq", objective="text_infilling", job=job)
+
+
+@pytest.fixture(scope="session")
+def bart(bart_run: Ran) -> Checkpoint:
+    """A tiny BART over the same vocabulary with a mask token, trained for a few steps on text infilling."""
+    return given(bart_run.checkpoint)
+
+
 def given(checkpoint: Checkpoint) -> Checkpoint:
     """The checkpoint as the next stage is given it: nothing in it is its own."""
     return Checkpoint(kind=checkpoint.kind, parts=checkpoint.parts, opened_by=checkpoint.opened_by)

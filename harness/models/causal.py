@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Job
 from harness.models import scoring
+from harness.models.completion import complete
 from harness.models.live import LiveModel
 from harness.models.loading import autocast, load_model, load_tokenizer
 
@@ -35,6 +36,10 @@ class TransformersScorer(LiveModel):
     def target_log_probabilities(self, sequences: Sequence[Sequence[int]]) -> list[numpy.ndarray]:
         """For each sequence of n tokens, float32 [n-1]: the log-probability of each token after the first."""
         return scoring.target_log_probabilities(self.model, sequences, self.precision)
+
+    def complete(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
+        """Greedy continuation of each prompt until the end of text, at most ``new_tokens`` ids."""
+        return complete(self.model, prompts, new_tokens, self.precision, self.eos_id)
 
     def generate(
         self, prompts: Sequence[Sequence[int]], new_tokens: int, on_tokens: Callable[[list[int]], None]

@@ -15,6 +15,9 @@ from harness.models.inspect import describe_model
 class LiveModel:
     """A transformers model (or a PEFT model around one) in evaluation mode, with its tokenizer where there is one."""
 
+    # Whether a prompt is read by an encoder, apart from what is generated.
+    reads_apart = False
+
     def __init__(self, model: Any, tokenizer: Any, precision: str) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer

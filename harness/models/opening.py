@@ -8,7 +8,7 @@ from harness.contract import Job
 
 
 def open_scorer(job: Job) -> Any:
-    """Open the job's checkpoint: a ``MaskedScorer`` for a masked model, else a ``TransformersScorer``.
+    """Open the job's checkpoint: ``MaskedScorer``, ``EncoderDecoderScorer``, or else ``TransformersScorer``.
 
     A checkpoint that is a tokenizer alone is opened as a ``Codec``.
     """
@@ -20,6 +20,10 @@ def open_scorer(job: Job) -> Any:
         from harness.models import masked
 
         return masked.open_scorer(job)
+    if job.checkpoint.kind == "seq2seq":
+        from harness.models import encoder_decoder
+
+        return encoder_decoder.open_scorer(job)
     from harness.models import causal
 
     return causal.open_scorer(job)

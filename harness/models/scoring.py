@@ -12,6 +12,8 @@ from harness.vocabularies.pieces import bytes_of_pieces
 if TYPE_CHECKING:
     import numpy
 
+# A label that carries no loss, as torch and transformers read it.
+IGNORED = -100
 BATCH_TOKENS = 8192
 BYTES_IN_BATCH = 256 * 2**20
 
@@ -82,7 +84,12 @@ def token_bytes(tokenizer: Any) -> list[int]:
     Exact for byte-level pieces (one character is one byte), for SentencePiece's (``▁`` is one space, ``<0xAB>`` one
     byte) and for WordPiece's (the continuation mark is nothing).
     """
-    backend = tokenizer.backend_tokenizer
-    pieces = bytes_of_pieces(backend, json.loads(backend.to_str()))
     special = set(tokenizer.all_special_ids)
+    pieces = token_pieces(tokenizer)
     return [0 if piece is None or index in special else len(piece) for index, piece in enumerate(pieces)]
+
+
+def token_pieces(tokenizer: Any) -> list[bytes | None]:
+    """Bytes that each token id stands for; None for the unknown token and for special ones."""
+    backend = tokenizer.backend_tokenizer
+    return bytes_of_pieces(backend, json.loads(backend.to_str()))

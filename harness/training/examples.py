@@ -9,8 +9,7 @@ from typing import Any
 from harness.contract import Dataset
 from harness.data.windows import numbered_windows, pack
 from harness.errors import DataError
-
-IGNORED = -100
+from harness.models.scoring import IGNORED
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from typing import Any
 
 from harness.contract import Job, Meter, TrainingSetup
 from harness.errors import InvalidMeasurement
+from harness.models.encoder_decoder import with_decoder_inputs
 from harness.models.inspect import describe_model, logical_size, trainable_names
-from harness.training.examples import IGNORED
+from harness.models.scoring import IGNORED
 from harness.training.optimizers import build_optimizer, never_reached
 
 log = logging.getLogger(__name__)
@@ -151,6 +152,11 @@ def _padding(tokenizer: Any) -> Collator:
     return collator
 
 
+def _reading_decoder(collator: Collator, model: Any) -> Collator:
+    """Add what the decoder reads, which the model itself would only make where it computes the loss."""
+    return lambda examples: with_decoder_inputs(model, collator(examples))
+
+
 def _mean_over_batch(outputs: Any, labels: Any, num_items_in_batch: Any) -> Any:
     """Mean cross-entropy over the loss-bearing tokens of the whole batch, however it is cut into micro-batches.
 
@@ -168,6 +174,9 @@ def _trainer(
     job: Job, setup: TrainingSetup, model: Any, examples: list[dict[str, list[int]]], collator: Collator, kind: str
 ) -> Any:
     from transformers import Trainer, TrainingArguments
+
+    if kind == "seq2seq":
+        collator = _reading_decoder(collator, model)
 
     class MeteredTrainer(Trainer):
         harness_counts: _Counts

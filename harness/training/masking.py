@@ -14,7 +14,8 @@ from harness.contract import Dataset, Job
 from harness.data.windows import evaluation_windows
 from harness.errors import StepError
 from harness.models.masked import Masked, predict
-from harness.training.examples import IGNORED, bytes_per_token, packed_blocks, tokenize
+from harness.models.scoring import IGNORED
+from harness.training.examples import bytes_per_token, packed_blocks, tokenize
 from harness.training.loop import Evaluate
 from harness.training.pretraining import VALIDATION_WINDOWS, Objective
 from harness.training.special_tokens import add_mask

@@ -27,8 +27,9 @@ VALIDATION_WINDOWS = 24
 class Objective:
     """What is learnt: examples of the training text, how they become batches, and the validation of a live model.
 
-    ``kind`` is that of the checkpoint that is made. ``own_tokenizer`` says that tokens were added to the tokenizer, so
-    that the stage saves its own.
+    ``kind`` is that of the checkpoint that is made. ``bytes_per_token`` are UTF-8 bytes of training text over the
+    tokens of a budget, which are examples times the sequence length. ``own_tokenizer`` says that tokens were added to
+    the tokenizer, so that the stage saves its own.
     """
 
     kind: str

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from harness.errors import StepError
 from harness.models.loading import load_tokenizer
-from harness.training.examples import IGNORED
+from harness.models.scoring import IGNORED
 from harness.training.masking import NO_WORD, Masker, windows_to_mask, word_numbers
 from harness.training.special_tokens import add_mask
 
