@@ -80,6 +80,7 @@ _DECLARED = (
         "Mean over classes of 2 hits / (occurrences + answers).",
     ),
     Metric("majority_share", "share", "none", "Commonest class", "What answering the commonest class always gets."),
+    Metric(
         "denoising_loss", "nats/token", "lower", "Denoising loss",
         "Mean negative log-likelihood of the target's tokens given the corrupted source; not across objectives.",
     ),

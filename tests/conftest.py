@@ -17,6 +17,9 @@ import contextlib
 import importlib.util
 import itertools
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +34,7 @@ from harness.errors import DataError
 from harness.metrics import metric as declared
 from harness.parameters import build_params
 
+ROOT = Path(__file__).resolve().parents[1]
 TINY = {"hidden_size": 64, "intermediate_size": 128, "layers": 2, "heads": 4, "kv_heads": 2, "context": 128}
 VOCABULARY = 300
 
@@ -363,6 +367,40 @@ def by_hand(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("by_hand")
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
+
+
+@pytest.fixture(scope="session")
+def shipped_suite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The file of a shipped suite by name. One over local files is copied beside them, or skipped without them."""
+    folder = tmp_path_factory.mktemp("checkout")
+
+    def find(name: str) -> Path:
+        file = ROOT / "suites" / f"{name}.yaml"
+        if "../local/" not in file.read_text():
+            return file
+        copy = folder / "suites" / file.name
+        if not copy.is_file():
+            _language_files(folder / "local" / "languages")
+            copy.parent.mkdir(exist_ok=True)
+            shutil.copy(file, copy)
+        return copy
+
+    return find
+
+
+def _language_files(out: Path) -> None:
+    """What scripts/language_data.py makes of the English and Turkish text beside the checkout."""
+    data = ROOT.parent / "shared" / "data"
+    if not data.is_dir():
+        pytest.skip("shared/data beside the checkout is not here")
+    english = [data / "wikitext-2" / "valid.txt", data / "wikitext-2" / "test.txt"]
+    command = [
+        sys.executable, ROOT / "scripts" / "language_data.py", "--source-text", *english,
+        "--target-text", data / "turkish-news" / "train.jsonlines", "--out", out,
+        "--source-sentences", data / "pud" / "en_pud-ud-test.conllu",
+        "--target-sentences", data / "pud" / "tr_pud-ud-test.conllu",
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")

@@ -55,13 +55,11 @@ def test_the_commands_of_the_readme_exist() -> None:
     assert named == known
 
 
-def test_every_shipped_suite_loads() -> None:
+@pytest.mark.parametrize("name", sorted(file.stem for file in (ROOT / "suites").glob("*.yaml")))
+def test_every_shipped_suite_loads(name: str, shipped_suite) -> None:
     from harness.plan.suite import load
 
-    files = sorted((ROOT / "suites").glob("*.yaml"))
-    assert files
-    for file in files:
-        assert load(file).question
+    assert load(shipped_suite(name)).question
 
 
 def test_make_targets_of_the_readme_exist() -> None:

@@ -21,6 +21,8 @@ VIEW_FIELDS: dict[str, tuple[str, ...]] = {
     "pairs": ("prompt", "chosen", "rejected"),
 }
 FIELDS = tuple(dict.fromkeys(field for fields in VIEW_FIELDS.values() for field in fields))
+# What stands between a source and its target, where one model reads both as one text.
+SOURCE_END = "\n"
 KEY_FIELDS = ("prompt", "source", "text")  # what is asked: items that share it must share a split
 
 Columns = Mapping[str, Any]

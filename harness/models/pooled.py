@@ -15,12 +15,12 @@ from harness.contract import Checkpoint, Hardware
 from harness.errors import ModelError
 from harness.models.inspect import describe_model
 from harness.models.loading import autocast, load_tokenizer, weight_dtype
+from harness.models.scoring import batches, padded
 
 if TYPE_CHECKING:
     import numpy
 
 HEAD, FACTS = "head.safetensors", "head.json"
-BATCH_TOKENS = 8192
 
 
 def fresh_head(checkpoint: Checkpoint, precision: str, hardware: Hardware, facts: Mapping[str, Any]) -> Any:
@@ -91,8 +91,8 @@ class PooledScorer:
 
         device = next(self.model.parameters()).device
         found: list[Any] = [None] * len(sequences)
-        for batch in _batches(sequences):
-            ids, mask = padded([sequences[index] for index in batch], self.tokenizer.pad_token_id)
+        for batch in batches(sequences, 1):
+            ids, mask = padded([sequences[index] for index in batch])
             with torch.no_grad(), autocast(self.precision, device.type):
                 logits = self.model.score(ids.to(device), mask.to(device)).float().cpu()
             for row, index in enumerate(batch):
@@ -101,32 +101,8 @@ class PooledScorer:
 
 
 def truncated(ids: Sequence[int], length: int) -> list[int]:
-    """The first ``length`` ids, and never none: an empty text is one padding id."""
+    """The first ``length`` ids, and never none: an empty text is the first entry of the vocabulary."""
     return list(ids[:length]) or [0]
-
-
-def padded(sequences: Sequence[Sequence[int]], pad: int) -> tuple[Any, Any]:
-    """Ids and attention mask, int64 [sequences, longest], padded on the right."""
-    import torch
-
-    width = max(map(len, sequences))
-    ids = torch.full((len(sequences), width), pad, dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for row, sequence in enumerate(sequences):
-        ids[row, : len(sequence)] = torch.tensor(sequence, dtype=torch.long)
-        mask[row, : len(sequence)] = 1
-    return ids, mask
-
-
-def _batches(sequences: Sequence[Sequence[int]]) -> list[list[int]]:
-    """Indices in batches of similar length, bounded in tokens."""
-    order = sorted(range(len(sequences)), key=lambda index: (-len(sequences[index]), index))
-    found: list[list[int]] = []
-    for index in order:
-        if not found or (len(found[-1]) + 1) * len(sequences[found[-1][0]]) > BATCH_TOKENS:
-            found.append([])
-        found[-1].append(index)
-    return found
 
 
 def _pooled(folder: Path, precision: str, hardware: Hardware, facts: dict[str, Any]) -> Any:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from harness.contract import Job, Task, param
+from harness.data.columns import SOURCE_END
 from harness.errors import DataError
 
 SHOWN = 3
-BREAK = "\n"
 
 
 class TextGeneration(Task):
@@ -58,7 +58,7 @@ class TextGeneration(Task):
         room = scorer.max_length - (0 if reads_apart else self.params.new_tokens)
         items, prompts = [], []
         for item in found:
-            ids = scorer.encode(item["source"] + ("" if reads_apart else BREAK))
+            ids = scorer.encode(item["source"] + ("" if reads_apart else SOURCE_END))
             prompt = [*ids, scorer.eos_id] if reads_apart and scorer.eos_id is not None else ids
             if 0 < len(prompt) <= room:
                 items.append(item)

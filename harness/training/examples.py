@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Dataset
+from harness.data.columns import SOURCE_END
 from harness.data.windows import numbered_windows, pack
 from harness.errors import DataError
 from harness.models.scoring import IGNORED
@@ -61,16 +62,26 @@ def bytes_per_token(texts: Sequence[str], documents: Sequence[Sequence[int]]) ->
     return size / sum(len(document) + 1 for document in documents)
 
 
-def instruction_examples(data: Dataset, tokenizer: Any, length: int) -> list[dict[str, list[int]]]:
+def prompts_and_answers(data: Dataset, view: str, split: str) -> list[dict[str, str]]:
+    """Items {prompt, answer} of ``instructions``, or of ``text_to_text``: the source and a line break, the target."""
+    items: list[dict[str, str]] = data.view(view, split)
+    if view == "instructions":
+        return items
+    return [{"prompt": item["source"] + SOURCE_END, "answer": item["target"]} for item in items]
+
+
+def instruction_examples(
+    data: Dataset, tokenizer: Any, length: int, view: str = "instructions"
+) -> list[dict[str, list[int]]]:
     """Training examples of at most ``length`` tokens whose loss counts the answer and the end of text only."""
     examples = []
-    for item in data.view("instructions", "train"):
+    for item in prompts_and_answers(data, view, "train"):
         prompt, answer = encode_pair(tokenizer, item["prompt"], item["answer"])
         ids = (prompt + answer)[:length]
         if len(ids) > len(prompt):
             examples.append({"input_ids": ids, "labels": ([IGNORED] * len(prompt) + answer)[:length]})
     if not examples:
-        raise DataError(f"data set '{data.name}' has no instruction that fits {length} tokens with its answer")
+        raise DataError(f"no item of view '{view}' in '{data.name}' fits {length} tokens with its answer")
     return examples
 
 

@@ -11,7 +11,8 @@ from harness.contract import KIND_OF_HEAD, Checkpoint, Job
 from harness.data.windows import spread
 from harness.errors import DataError
 from harness.models.loading import autocast, load_tokenizer
-from harness.models.pooled import fresh_head, padded, save_pooled, truncated
+from harness.models.pooled import fresh_head, save_pooled, truncated
+from harness.models.scoring import padded
 from harness.training.examples import tokenize
 from harness.training.loop import train
 from harness.training.seeding import seed_everything
@@ -45,8 +46,7 @@ def train_head(job: Job, view: str, *, frozen: bool) -> Checkpoint:
         model.head.requires_grad_(True)
         if not frozen:
             model.reader().requires_grad_(True)
-    collate = Collator(tokenizer.pad_token_id)
-    evaluate = _evaluator(model, examples.validation, collate, setup.precision, job.hardware.device)
+    evaluate = _evaluator(model, examples.validation, setup.precision, job.hardware.device)
     kind = KIND_OF_HEAD[view]
     train(job, setup, model, tokenizer, examples.train, evaluate, kind=kind, collator=collate)
     with meter.span("save"):
@@ -54,21 +54,15 @@ def train_head(job: Job, view: str, *, frozen: bool) -> Checkpoint:
     return job.checkpoint.with_parts(kind=kind, model=job.part("model"))
 
 
-class Collator:
-    """Pads the sequences of a batch together."""
+def collate(batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """``input_ids`` and ``attention_mask`` [texts, longest] or [items, options, longest], ``labels`` [items]."""
+    import torch
 
-    def __init__(self, pad: int) -> None:
-        self.pad = pad
-
-    def __call__(self, batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """``input_ids`` and ``attention_mask`` [texts, longest] or [items, options, longest], ``labels`` [items]."""
-        import torch
-
-        ids, mask = padded([row for example in batch for row in example["rows"]], self.pad)
-        labels = torch.tensor([example["label"] for example in batch], dtype=torch.long)
-        if len(ids) > len(batch):
-            ids, mask = (values.reshape(len(batch), -1, values.shape[-1]) for values in (ids, mask))
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    ids, mask = padded([row for example in batch for row in example["rows"]])
+    labels = torch.tensor([example["label"] for example in batch], dtype=torch.long)
+    if len(ids) > len(batch):
+        ids, mask = (values.reshape(len(batch), -1, values.shape[-1]) for values in (ids, mask))
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
 def _examples(job: Job, view: str, tokenizer: Any, length: int) -> Examples:
@@ -108,7 +102,7 @@ def _choices(items: Sequence[Mapping[str, Any]], tokenizer: Any, length: int) ->
 
 
 def _evaluator(
-    model: Any, held_out: Sequence[Mapping[str, Any]], collate: Collator, precision: str, device: str
+    model: Any, held_out: Sequence[Mapping[str, Any]], precision: str, device: str
 ) -> Callable[[], dict[str, float]]:
     """Mean cross-entropy on the held-out items, nats per item."""
     import torch

@@ -14,7 +14,7 @@ from typing import Any
 from harness.contract import Checkpoint, Job, TrainingSetup
 from harness.models.loading import load_merged, load_model, load_tokenizer
 from harness.models.scoring import target_log_probabilities, token_bytes
-from harness.training.examples import Scored, answers_to_score, instruction_examples
+from harness.training.examples import Scored, answers_to_score, instruction_examples, prompts_and_answers
 from harness.training.loop import train
 from harness.training.seeding import seed_everything
 from harness.training.setup import training_setup
@@ -28,10 +28,11 @@ def finetune(
     save: Callable[[Any, Path], None],
     *,
     part: str,
+    view: str = "instructions",
     quantization: Callable[[], Any] | None = None,
     opened_by: dict[str, Any] | None = None,
 ) -> Checkpoint:
-    """Train on instructions with a loss on the answers.
+    """Train a causal model on instructions, or on text to text, with a loss on the answers.
 
     ``prepare`` makes the loaded model ready to train, ``save`` writes the checkpoint's ``part``; ``quantization`` gives
     the configuration in which the base is loaded, ``opened_by`` what a later loader must know of it.
@@ -46,10 +47,10 @@ def finetune(
         seed_everything(job.seed)
         model = prepare(model, setup)
     with meter.span("data"):
-        examples = instruction_examples(job.data, tokenizer, setup.sequence_length)
+        examples = instruction_examples(job.data, tokenizer, setup.sequence_length, view)
         held_out = answers_to_score(
-            job.data.view("instructions", "validation"), tokenizer, token_bytes(tokenizer), setup.sequence_length,
-            VALIDATION_ANSWERS,
+            prompts_and_answers(job.data, view, "validation"), tokenizer, token_bytes(tokenizer),
+            setup.sequence_length, VALIDATION_ANSWERS,
         )  # fmt: skip
     train(job, setup, model, tokenizer, examples, _evaluator(model, held_out, setup.precision))
     with meter.span("save"):

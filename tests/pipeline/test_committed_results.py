@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ def suite(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def planned(suite: str) -> Plan:
-    return plan(load(ROOT / "suites" / f"{suite}.yaml"))
+def planned(suite: str, shipped_suite: Callable[[str], Path]) -> Plan:
+    return plan(load(shipped_suite(suite)))
 
 
 def test_every_cell_that_can_run_here_is_committed(suite: str, planned: Plan) -> None:

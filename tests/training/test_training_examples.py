@@ -44,7 +44,7 @@ def test_long_instructions_are_cut_and_those_without_an_answer_left_out(tokenize
 
 
 def test_instructions_that_never_fit_are_one_clear_line(tokenizer, tiny_data):
-    with pytest.raises(DataError, match="'tiny' has no instruction that fits 2 tokens"):
+    with pytest.raises(DataError, match="no item of view 'instructions' in 'tiny' fits 2 tokens"):
         instruction_examples(tiny_data, tokenizer, 2)
 
 

@@ -9,11 +9,16 @@ from typing import Any
 from harness.contract import KIND_OF_HEAD, Adapter, Checkpoint, Job, TrainingParams, TrainingSetup, param
 from harness.errors import StepError
 
+WRITTEN, READ = frozenset({"causal"}), frozenset({"causal", "masked", "seq2seq"})
+KINDS = {"instructions": WRITTEN, "text_to_text": WRITTEN | {"seq2seq"}, "labels": READ, "choices": READ}
+VIEWS = tuple(KINDS)
+
 
 class FullFinetune(Adapter):
-    """Trains all weights: on instructions with a loss on the answers, or below a linear head on labels or choices.
+    """Trains all weights: on what is to be written (instructions, text to text), or below a head on labels or choices.
 
-    The head stands on the mean of the last states, as in ``linear_probe``; of an encoder-decoder the encoder learns.
+    A causal model's loss is on the answer alone; an encoder-decoder reads the source apart. A head stands on the mean
+    of the last states, as in ``linear_probe``; of an encoder-decoder the encoder learns below it.
     """
 
     summary = "full fine-tuning"
@@ -24,23 +29,25 @@ class FullFinetune(Adapter):
     @dataclass(frozen=True)
     class Params(TrainingParams):
         learning_rate: float = param(5e-4, "peak learning rate", low=0.0)
-        view: str = param("instructions", "what it learns", choices=("instructions", "labels", "choices"))
+        view: str = param("instructions", "what it learns", choices=VIEWS)
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
         self.view = params.view
+        self.kinds = KINDS[params.view]
         self.makes_kind = KIND_OF_HEAD.get(params.view)
-        if self.makes_kind is not None:
-            self.kinds = frozenset({"causal", "masked", "seq2seq"})
 
     def train(self, job: Job) -> Checkpoint:
         """Train every parameter; an adapter that is already there is merged first."""
         from harness.training.heads import train_head
         from harness.training.stages import finetune
+        from harness.training.text_to_text import finetune_encoder_decoder
 
         if self.makes_kind is not None:
             return train_head(job, self.params.view, frozen=False)
-        return finetune(job, _all_trainable, _save, part="model")
+        if job.checkpoint.kind == "seq2seq":
+            return finetune_encoder_decoder(job)
+        return finetune(job, _all_trainable, _save, part="model", view=self.params.view)
 
     def eval(self, job: Job) -> Any:
         """Open the model, with its head where it has one."""
