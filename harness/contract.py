@@ -34,9 +34,15 @@ def param(
     low: float | None = None,
     high: float | None = None,
     choices: Sequence[Any] | None = None,
+    neutral: Any = ...,
 ) -> Any:
-    """Declare one parameter of a technique or task: its default, one line of help and its bounds (inclusive)."""
-    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+    """Declare one parameter of a technique or task: its default, one line of help and its bounds (inclusive).
+
+    ``neutral`` is for a parameter that is added to a technique that has records already: at this value everything is
+    as it was before there was the parameter, so steps at it keep their ids. It never changes, the default may.
+    """
+    metadata: dict[str, Any] = {"help": help, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata if neutral is ... else metadata | {"neutral": neutral})
 
 
 @dataclass(frozen=True)
@@ -402,6 +408,16 @@ class Task:
     def score(self, scorer: Any, job: Job) -> None:
         """Measure what the adapter opened, a ``Scorer`` or ``Codec``, and hand every number to ``job.meter``."""
         raise NotImplementedError(f"{type(self).__name__} must define score(scorer, job)")
+
+
+def identifying(values: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass by name that determine a result: all but those at their neutral value."""
+    found = {}
+    for item in dataclasses.fields(values):
+        value = getattr(values, item.name)
+        if "neutral" not in item.metadata or value != item.metadata["neutral"]:
+            found[item.name] = value
+    return found
 
 
 def defaults(params_type: type) -> dict[str, Any]:

@@ -42,8 +42,8 @@ class ResolvedCall:
 
     @cached_property
     def identity(self) -> str:
-        """Canonical JSON of what determines a result: the name and every parameter, not the module."""
-        return canonical_json({"name": self.name, "params": self.complete})
+        """Canonical JSON of what determines a result: the name and the parameters, not the module."""
+        return canonical_json({"name": self.name, "params": contract.identifying(self.params)})
 
     def document(self) -> dict[str, Any]:
         """What a job file says of it."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from harness.contract import MEASUREMENT_VERSION, Budget, Hardware
+from harness.contract import MEASUREMENT_VERSION, Budget, Hardware, identifying
 from harness.plan.methods import ResolvedMethod, ResolvedStage, ResolvedTask, canonical_json
 from harness.plan.sources import DataSource, ModelSource, hardware_text
 
@@ -120,9 +120,9 @@ def _text(step: str | None) -> str:
 
 @cache
 def _budget_json(budget: Budget | None) -> str:
-    return canonical_json(None if budget is None else asdict(budget))
+    return canonical_json(None if budget is None else identifying(budget))
 
 
 @cache
 def _hardware_json(hardware: Hardware) -> str:
-    return canonical_json(asdict(hardware))
+    return canonical_json(identifying(hardware))

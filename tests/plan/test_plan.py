@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
-from harness.contract import MEASUREMENT_VERSION
+from harness.contract import MEASUREMENT_VERSION, param
 from harness.plan.machine import Machine
+from harness.plan.methods import ResolvedCall
 
 GRID = """
 precision: [fp32, bf16-mixed]
@@ -83,6 +84,26 @@ def test_the_identity_is_canonical_json_of_what_determines_the_result(planned):
         }
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         assert step.id == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_a_parameter_that_came_later_leaves_the_ids_of_its_neutral_value():
+    @dataclass(frozen=True)
+    class Before:
+        rank: int = param(8, "rank")
+
+    @dataclass(frozen=True)
+    class After(Before):
+        scaled: bool = param(False, "scaled", neutral=False)
+
+    @dataclass(frozen=True)
+    class Later(Before):
+        scaled: bool = param(True, "scaled by default now", neutral=False)
+
+    def identity(params):
+        return ResolvedCall("x", "m", params, "x").identity
+
+    assert identity(After()) == identity(Later(scaled=False)) == identity(Before())
+    assert identity(After(scaled=True)) == identity(Later()) != identity(Before())
 
 
 def test_the_identity_ignores_what_does_not_matter(planned):
