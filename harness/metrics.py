@@ -172,6 +172,11 @@ _DECLARED = (
     ),
     Metric("parameters", "1", "none", "Parameters", "Number of parameters, tied ones once."),
     # training facts
+    Metric(
+        "model_flops_per_token", "FLOP/token", "none", "Model FLOPs per token",
+        "3 x (2 x weights of matrix products + 4 x layers x width x positions) over the tokens of all steps: PaLM's "
+        "count (arXiv:2204.02311, appendix B), an encoder-decoder's weights each with the tokens that they meet.",
+    ),
     Metric("trainable_parameters", "1", "none", "Trainable parameters", "Parameters that require a gradient."),
     Metric("trainable_share", "share", "none", "Trainable share", "Trainable parameters over all parameters."),
     Metric("optimizer_steps", "1", "none", "Optimiser steps", "Optimiser steps that were really taken."),
@@ -247,6 +252,10 @@ _DECLARED = (
     Metric("target_fertility", "token/word", "lower", "Fertility, target", "Tokens over words, target language."),
     # machine
     Metric("canary_matmul_seconds", "s", "lower", "Canary: matmul", "Median time of a fixed matrix product."),
+    Metric(
+        "canary_bf16_matmul_seconds", "s", "lower", "Canary: bf16 matmul",
+        "Median time of a fixed matrix product in bfloat16.",
+    ),
     Metric("canary_copy_seconds", "s", "lower", "Canary: copy", "Median time of a fixed memory copy."),
     Metric(
         "contention_share", "share", "lower", "Other processes' CPU share",

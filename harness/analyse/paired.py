@@ -49,13 +49,26 @@ RECIPES = {
     "round_trip_share": Recipe("tokenization", "exact", right_or_wrong=True),
     "token_parity": Recipe("language_parity", "target_tokens", "source_tokens", own_weights=True),
     "classification_accuracy": Recipe("classification", "correct", right_or_wrong=True),
+    "rouge_l": Recipe("text_generation", "rouge_l"),
+    "masked_accuracy": Recipe("masked_prediction", "correct", "chosen"),
+    "masked_loss": Recipe("masked_prediction", "nll", "chosen"),
+    "pseudo_loss": Recipe("pseudo_perplexity", "nll", "tokens"),
+    "pseudo_perplexity": Recipe("pseudo_perplexity", "nll", "tokens", transform=math.exp),
+    "pseudo_bits_per_byte": Recipe("pseudo_perplexity", "nll", "bytes", factor=1 / math.log(2)),
+    "denoising_loss": Recipe("denoising", "nll", "tokens"),
+    "denoising_bits_per_byte": Recipe("denoising", "hidden_nll", "hidden_bytes", factor=1 / math.log(2)),
     "choice_accuracy": Recipe("choice", "correct", right_or_wrong=True),
     "choice_accuracy_sum": Recipe("choice", "correct_sum", right_or_wrong=True),
 }
 
 
 # Means over tokens: they do not compare across tokenizers, paired or not.
-PER_TOKEN = frozenset({"loss", "perplexity", "kl_divergence", "top1_agreement"})
+PER_TOKEN = frozenset(
+    {"loss", "perplexity", "kl_divergence", "top1_agreement", "masked_accuracy", "masked_loss", "pseudo_perplexity",
+     "pseudo_loss", "denoising_loss"}
+)  # fmt: skip
+# Metrics that are compared paired on the scale below their transformation.
+UNTRANSFORMED = {"perplexity": "loss", "pseudo_perplexity": "pseudo_loss"}
 
 
 class ItemScores:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas
 
 from harness.analyse.cells import GROUP, deciding, members, prefixes
-from harness.analyse.paired import ItemScores, difference
+from harness.analyse.paired import UNTRANSFORMED, ItemScores, difference
 from harness.analyse.statistics import Interval, bootstrap_median, mean_interval
 from harness.metrics import metric as declared
 
@@ -164,7 +164,7 @@ def is_tied(line: Line, best: Line, scores: ItemScores) -> bool:
     """
     if min(line["seeds"], best["seeds"]) > 1 and _overlap(line, best, "lowest", "highest"):
         return True
-    metric = "loss" if line["metric"] == "perplexity" else line["metric"]
+    metric = str(UNTRANSFORMED.get(line["metric"], line["metric"]))
     one, other = (scores.scores(metric, entry["steps"]) for entry in (line, best))
     if one is not None and other is not None:
         found, _ = difference(metric, one, other)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Checkpoint, Hardware
 from harness.errors import ModelError
+from harness.models.fresh import fresh_configuration
 from harness.models.inspect import describe_model
 from harness.models.loading import autocast, load_tokenizer, weight_dtype
 from harness.models.scoring import batches, padded
@@ -23,9 +24,19 @@ if TYPE_CHECKING:
 HEAD, FACTS = "head.safetensors", "head.json"
 
 
-def fresh_head(checkpoint: Checkpoint, precision: str, hardware: Hardware, facts: Mapping[str, Any]) -> Any:
-    """Put an untrained head on the model of ``checkpoint``; ``facts`` is what ``read_facts`` reads back."""
-    return _pooled(checkpoint.parts["model"], precision, hardware, dict(facts))
+def fresh_head(
+    checkpoint: Checkpoint, tokenizer: Any, precision: str, hardware: Hardware, facts: Mapping[str, Any]
+) -> Any:
+    """Put an untrained head on the model of ``checkpoint``; ``facts`` is what ``read_facts`` reads back.
+
+    On a blank checkpoint the model below has fresh weights too.
+    """
+    from transformers import AutoModel
+
+    if checkpoint.kind != "blank":
+        return _pooled(_given(checkpoint.parts["model"], precision), precision, hardware, dict(facts))
+    fresh = AutoModel.from_config(fresh_configuration(checkpoint, tokenizer), dtype=weight_dtype(precision))
+    return _pooled(fresh, precision, hardware, dict(facts))
 
 
 def open_pooled(checkpoint: Checkpoint, precision: str, hardware: Hardware) -> Any:
@@ -33,7 +44,7 @@ def open_pooled(checkpoint: Checkpoint, precision: str, hardware: Hardware) -> A
     from safetensors.torch import load_file
 
     folder = checkpoint.parts["model"]
-    model = _pooled(folder, precision, hardware, read_facts(folder))
+    model = _pooled(_given(folder, precision), precision, hardware, read_facts(folder))
     model.head.load_state_dict(load_file(folder / HEAD))
     return model.to(hardware.device)
 
@@ -105,9 +116,14 @@ def truncated(ids: Sequence[int], length: int) -> list[int]:
     return list(ids[:length]) or [0]
 
 
-def _pooled(folder: Path, precision: str, hardware: Hardware, facts: dict[str, Any]) -> Any:
-    import torch
+def _given(folder: Path, precision: str) -> Any:
     from transformers import AutoModel
+
+    return AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=weight_dtype(precision))
+
+
+def _pooled(backbone: Any, precision: str, hardware: Hardware, facts: dict[str, Any]) -> Any:
+    import torch
     from transformers.modeling_outputs import SequenceClassifierOutput
 
     class Pooled(torch.nn.Module):
@@ -138,5 +154,4 @@ def _pooled(folder: Path, precision: str, hardware: Hardware, facts: dict[str, A
             loss = None if labels is None else torch.nn.functional.cross_entropy(logits.float(), labels)
             return SequenceClassifierOutput(loss=loss, logits=logits)
 
-    options = {"local_files_only": True, "dtype": weight_dtype(precision)}
-    return Pooled(AutoModel.from_pretrained(str(folder), **options)).to(hardware.device)
+    return Pooled(backbone).to(hardware.device)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Hardware
+from harness.models.architectures import ARCHITECTURES
 from harness.plan.machine import Machine
 from harness.plan.methods import ResolvedAdapter, ResolvedStage, ResolvedTask
 from harness.plan.sources import DataSource, ModelSource
@@ -37,7 +38,15 @@ class State:
         if not stage.operations:
             return self
         trained = self.trained or (stage.learns and "model" in adapter.gives)
-        return State(adapter.makes_kind or self.kind, self.parts | adapter.gives, trained, self.architecture)
+        kind = self.kind_with_weights if "model" in adapter.gives else self.kind
+        return State(adapter.makes_kind or kind, self.parts | adapter.gives, trained, self.architecture)
+
+    @property
+    def kind_with_weights(self) -> str:
+        """The kind of model that this is, or that a blank one becomes."""
+        if self.kind != "blank" or self.architecture is None:
+            return self.kind
+        return ARCHITECTURES[self.architecture]
 
 
 class Fit:
@@ -119,9 +128,14 @@ def _misfit(stage: ResolvedStage, state: State) -> str | None:
         return None
     if adapter.kinds and state.kind not in adapter.kinds:
         return f"{stage.call.text} works on {_either(adapter.kinds)} models, this one is {state.kind}"
-    if state.kind == "blank" and adapter.architectures and state.architecture not in adapter.architectures:
+    # A technique that makes no weights passes an architecture on as it is.
+    blank = state.kind == "blank" and "model" in adapter.gives
+    if blank and adapter.architectures and state.architecture not in adapter.architectures:
         return f"{name} makes {_either(adapter.architectures)} models, the blank one is {state.architecture}"
-    if lacking := sorted(adapter.takes - state.parts):
+    if blank and adapter.makes_kind is None and state.kind_with_weights not in adapter.kinds | {"blank"}:
+        works_on = _either(adapter.kinds - {"blank"})
+        return f"{stage.call.text} works on {works_on} models, a {state.architecture} is {state.kind_with_weights}"
+    if lacking := sorted(adapter.takes - state.parts - ({"model"} if blank else set())):
         return f"{name} needs the part '{lacking[0]}', which neither the model nor an earlier stage gives"
     return None
 

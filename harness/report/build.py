@@ -15,6 +15,7 @@ from harness.report.figures import svg
 from harness.report.headline import headline
 from harness.report.ledger import ledger
 from harness.report.names import short_names
+from harness.report.objective_tables import objectives
 from harness.report.pages import html, markdown
 from harness.report.provenance import definitions, machine, validity
 from harness.report.results import results
@@ -74,8 +75,8 @@ def compose(content: Content) -> Document:
     opening.append(Bullets(headline(content), "headline"))
     optional = (
         vocabularies(content), tokenizer_speed(content), languages(content), tokenizer_models(content),
-        learning(content), compression(content), training(content), speed(content), tradeoffs(content), lost(content),
-        ledger(content),
+        learning(content), objectives(content), compression(content), training(content), speed(content),
+        tradeoffs(content), lost(content), ledger(content),
     )  # fmt: skip
     sections = [results(content), *(section for section in optional if section is not None)]
     sections += [validity(content), machine(content), definitions(content)]

@@ -12,6 +12,7 @@ import pandas
 from harness.analyse.cells import CHAIN, GROUP, deciding, installation_of, members
 from harness.analyse.cost import making_cost
 from harness.analyse.summary import Line, summarize
+from harness.analyse.utilisation import measured_peak, published_peak
 from harness.report.outcomes import Key, Outcome, outcomes
 from harness.results.facts import Facts
 
@@ -109,6 +110,10 @@ class Content:
         found = (line for line in self._of.get(key, ()) if line["operation"] == "eval" and line["task"] == task)
         return next((line for line in found if line["metric"] == metric), None)
 
+    def metrics_of(self, key: Key, task: str) -> set[str]:
+        """Names of the metrics that one task gave of a group."""
+        return {line["metric"] for line in self._of.get(key, ()) if line["task"] == task}
+
     def made(self, key: Key, metric: str) -> Line | None:
         """The line of a metric of the group's last stage (compression over training), else of any of its tasks."""
         last = str(key[0]).rsplit(CHAIN, 1)[-1]
@@ -149,6 +154,13 @@ class Content:
         """The value of a metric in each of several steps (seeds)."""
         rows = self.done[(self.done["metric"] == metric) & self.done["sample"].isna() & (self.done["phase"] == "")]
         return [float(value) for value in rows.loc[rows["step"].isin(list(steps)), "value"].dropna()]
+
+    def peak_flops(self, precision: str, hardware: str) -> float | None:
+        """FLOP/s that matrix products of a precision reach: a GPU's published figure, a CPU's by the canary."""
+        if hardware.startswith("cpu"):
+            return measured_peak(self.frame[self.frame["installation"] == self.installation], precision)
+        gpus = self.facts.environments.get(str(self.installation), {}).get("hard", {}).get("gpus") or [""]
+        return published_peak(str(gpus[0]), precision)
 
     def observed(self, steps: Iterable[str], name: str) -> Any:
         """What the record of the first of ``steps`` that says it observed under ``name``; None where none does."""

@@ -66,6 +66,20 @@ def frontier(
     return Figure(name, caption, specification(_beside(*(panel.properties(width=width) for panel in panels))))
 
 
+def progress(points: pandas.DataFrame, name: str, caption: str, label: str, unit: str) -> Figure:
+    """A line per objective over the seconds of pre-training; ``points`` has ``objective seconds value``."""
+    every = list(dict.fromkeys(points["objective"]))
+    chart = altair.Chart(points, name=name.replace("-", "_"), width=460, height=HEIGHT).mark_line(point={"size": 50})
+    chart = chart.encode(
+        x=altair.X("seconds:Q", title="Seconds of pre-training", scale=altair.Scale(zero=False, nice=True)),
+        y=altair.Y("value:Q", title=label, scale=altair.Scale(zero=False),
+                   axis=altair.Axis(format=".0%") if unit == "share" else altair.Axis()),
+        color=_color("objective", every, set(every), "Objective"),
+        tooltip=["objective:N", altair.Tooltip("seconds:Q", format=".3~g"), altair.Tooltip("value:Q", format=".4~g")],
+    )  # fmt: skip
+    return Figure(name, caption, specification(chart))
+
+
 def spans(data: pandas.DataFrame, name: str, caption: str, order: list[str], every: list[str]) -> Figure:
     """Stacked self times of spans, a panel per kind of step; ``data`` has ``kind label span seconds``."""
     chart = altair.Chart(data, name=name).mark_bar(height={"band": 0.8}).encode(

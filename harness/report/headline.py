@@ -11,6 +11,7 @@ from harness.metrics import metric as declared
 from harness.report.compression import by_divergence
 from harness.report.content import Content
 from harness.report.numbers import interval, plain, pretty, signed
+from harness.report.objective_tables import objectives_in_words
 from harness.report.outcomes import Key, Outcome
 from harness.report.tokenizer_models import tokenizer_of
 from harness.report.vocabularies import cutting_in_words, premiums_in_words
@@ -23,6 +24,9 @@ ACROSS_TOKENIZERS = ("choice_accuracy", "classification_accuracy", "bits_per_byt
 
 def headline(content: Content) -> list[str]:
     """Sentences on how much was measured, quality, distance from the base, size and speed."""
+    across_models = objectives_in_words(content)
+    if across_models:
+        return [_state(content), *across_models]
     sentences = [_state(content)]
     for which in content.sets:
         where = content.where(which)
@@ -155,9 +159,14 @@ def _fastest(content: Content, which: Key) -> list[str]:
 def _learned(content: Content, which: Key) -> list[str]:
     """How far training from scratch came, where there is no baseline to compare with."""
     found = []
+    told: set[tuple[str, ...]] = set()
     for outcome in content.groups(which):
         for stage, lines in content.trained(outcome.key).items():
-            first, last = content.curve_ends(lines["optimizer_steps"]["steps"])
+            steps = lines["optimizer_steps"]["steps"]
+            if steps in told:
+                continue
+            told.add(steps)
+            first, last = content.curve_ends(steps)
             if first is not None and last is not None:
                 tokens = pretty(lines["train_tokens"]["value"]) if "train_tokens" in lines else "-"
                 found.append(

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pandas
 
 from harness.analyse.cells import CHAIN, GROUP
+from harness.analyse.statistics import mean_interval
 from harness.analyse.summary import Line
 from harness.report.cells import method_columns, method_values, metric_value, row_kind
 from harness.report.content import Content, one_line
-from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
+from harness.report.document import Column, Paragraph, Row, Section, Table, Value
+from harness.report.equal_seconds import equal_seconds
 from harness.report.figures import curves
-from harness.report.numbers import pretty
+from harness.report.numbers import interval, pretty
 from harness.report.outcomes import Outcome
 from harness.report.results import set_title
 
@@ -19,7 +23,8 @@ QUALITY = ("validation_bits_per_byte", "validation_loss")
 EXPLANATION = (
     "Training stages only; a chain's compression is not in it. Losses are means over the first and the last tenth of "
     "the optimiser steps. Rates leave out the warm-up steps, evaluation, logging and saving: all tokens, those that "
-    "are not padding, and those that carry a loss."
+    "are not padding, and those that carry a loss. Utilisation is that of model FLOPs: what the model's own arithmetic "
+    "asks for per second, over what a plain matrix product reaches on this machine in the same type (the canary)."
 )
 
 
@@ -28,9 +33,10 @@ def training(content: Content) -> Section | None:
     tables = [table for which in content.sets if (table := _table(content, content.groups(which), set_title(which)))]
     if not tables:
         return None
-    blocks: list[Block] = [Paragraph(EXPLANATION, "note"), *tables]
-    pictures = [curves(points, number, content.methods) for number, points in enumerate(_curves(content))]
-    return Section("Training", [*blocks, *(picture for picture in pictures if picture is not None)])
+    points = curve_points(content.done)
+    pictures = [curves(of_model, number, content.methods) for number, of_model in enumerate(_by_model(points))]
+    drawn = [picture for picture in pictures if picture is not None]
+    return Section("Training", [Paragraph(EXPLANATION, "note"), *tables, *drawn, *equal_seconds(content, points)])
 
 
 def curve_points(rows: pandas.DataFrame) -> pandas.DataFrame:
@@ -60,9 +66,20 @@ def _bytes_per_token(rows: pandas.DataFrame) -> pandas.Series[float]:
     return (wide["train_bytes"] / wide["train_tokens"]).dropna()
 
 
-def _curves(content: Content) -> list[pandas.DataFrame]:
+def utilisation_value(content: Content, lines: Mapping[str, Line], precision: str) -> Value:
+    """Model FLOPs utilisation of a training stage as a cell, its interval over seeds below."""
+    flops, rate = lines.get("model_flops_per_token"), lines.get("tokens_per_second")
+    peak = content.peak_flops(precision, str(rate["hardware"])) if rate is not None else None
+    if flops is None or rate is None or peak is None:
+        return Value()
+    found = mean_interval([flops["value"] * value / peak for value in content.values(RATES[0], rate["steps"])])
+    return Value() if found is None else Value(
+        pretty(found.estimate, "share", 3), interval(found.low, found.high, "share")
+    )
+
+
+def _by_model(points: pandas.DataFrame) -> list[pandas.DataFrame]:
     """Curves by model, each with those of its quality columns that it has."""
-    points = curve_points(content.done)
     return [group for _, group in points.groupby(["model"], dropna=False, sort=True)]
 
 
@@ -74,12 +91,13 @@ def _table(content: Content, outcomes: list[Outcome], caption: str) -> Table | N
             steps = lines["optimizer_steps"]["steps"]
             if steps not in seen:
                 seen.add(steps)
-                rows.append(Row([*_names(outcome, stage), *_values(lines)], row_kind(content, outcome)))
+                values = [*_names(outcome, stage), *_values(lines), utilisation_value(content, lines, outcome.key[3])]
+                rows.append(Row(values, row_kind(content, outcome)))
     columns = [
         *method_columns(), Column("Seeds"), Column("Steps"), Column("Tokens"),
         Column("Trainable", "share of parameters"), Column("Training loss", "first -> last"),
         Column("Optimiser step", "median"), Column("Tokens/s", "all"), Column("Tokens/s", "not padding"),
-        Column("Tokens/s", "loss-bearing"), Column("Peak memory"),
+        Column("Tokens/s", "loss-bearing"), Column("Peak memory"), Column("Utilisation", "model FLOPs"),
     ]  # fmt: skip
     return Table(columns, rows, caption) if rows else None
 

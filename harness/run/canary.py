@@ -18,7 +18,7 @@ WARMUP = 3
 
 
 def measure(meter: Meter) -> None:
-    """Time the product of two fp32 matrices of ``SIZE`` and a copy of ``COPY_BYTES`` on the CPU; medians in seconds."""
+    """Time products of two matrices of ``SIZE`` and a copy of ``COPY_BYTES`` on the CPU; medians in seconds."""
     with meter.span("import"):
         import torch
     meter.libraries_loaded()
@@ -27,8 +27,10 @@ def measure(meter: Meter) -> None:
         block = torch.zeros(COPY_BYTES, dtype=torch.uint8)
         target = torch.empty_like(block)
         product = torch.empty(SIZE, SIZE)
+        half, half_product = left.bfloat16(), product.bfloat16()
         for name, work in (
             ("canary_matmul_seconds", lambda: torch.mm(left, left, out=product)),
+            ("canary_bf16_matmul_seconds", lambda: torch.mm(half, half, out=half_product)),
             ("canary_copy_seconds", lambda: target.copy_(block)),
         ):
             samples = _timed(work)

@@ -62,12 +62,13 @@ def threads_of(hardware: Mapping[str, Any]) -> int:
 def thread_environment(hardware: Mapping[str, Any]) -> dict[str, str]:
     """Variables that must be set before torch starts: thread counts, a passive OpenMP wait, and which devices exist."""
     threads = str(threads_of(hardware))
+    several = threads != "1"
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
     variables = dict.fromkeys(names, threads) | {
         "OMP_WAIT_POLICY": WAIT_POLICY,
         "GOMP_SPINCOUNT": "0",
         "KMP_BLOCKTIME": "0",
-        "TOKENIZERS_PARALLELISM": "false",
+        "TOKENIZERS_PARALLELISM": "true" if several else "false",
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }
     if hardware.get("device", "cpu") == "cpu":

@@ -53,14 +53,7 @@ class Perplexity(Task):
         against = _Reference(job, sum(sum(item.counted) for item in held_out[:kept]), scorer.vocabulary_size)
         nll: list[float] = []
         for start in range(0, len(held_out), GROUP):
-            group = held_out[start : start + GROUP]
-            with job.meter.span("score"):
-                log_probs = scorer.log_probabilities([item.ids for item in group])
-                nll += [_window_nll(item, values) for item, values in zip(group, log_probs, strict=True)]
-            with job.meter.span("compare"):
-                for index, (item, values) in enumerate(zip(group, log_probs, strict=True), start=start):
-                    if index < kept:
-                        against.take(values[item.counted])
+            nll += _scored(scorer, held_out[start : start + GROUP], against, max(0, kept - start), job)
             job.meter.progress()
         columns: dict[str, Any] = {
             "window": list(range(len(held_out))),
@@ -99,6 +92,7 @@ class _Reference:
     """Writes this model's log-probabilities as the reference, or compares them with the reference's.
 
     Plain reads and writes, a window at a time: a mapped file would count as memory of the model that is scored.
+    ``needed`` says whether it does either.
     """
 
     def __init__(self, job: Job, positions: int, vocabulary: int) -> None:
@@ -122,6 +116,7 @@ class _Reference:
                 job.meter.flag(f"the reference scored {found}, this model {shape}: no KL divergence")
                 self.read.close()
                 self.read = None
+        self.needed = self.written is not None or self.read is not None
 
     def take(self, log_probs: numpy.ndarray) -> None:
         """Take the next window: float32 [positions, vocabulary]."""
@@ -156,6 +151,26 @@ class _Reference:
             "kl": [float(value.mean()) for value in self.kl] + missing,
             "agree": [float(value.mean()) for value in self.agree] + missing,
         }
+
+
+def _scored(scorer: Scorer, group: list[Scored], against: _Reference, kept: int, job: Job) -> list[float]:
+    """Negative log-likelihoods of a group of windows, the first ``kept`` of which are compared with the reference.
+
+    Full distributions are made only where somebody needs them.
+    """
+    sequences = [item.ids for item in group]
+    if not against.needed:
+        with job.meter.span("score"):
+            found = scorer.target_log_probabilities(sequences)
+        pairs = zip(group, found, strict=True)
+        return [-float(values[item.counted].sum(dtype="float64")) for item, values in pairs]
+    with job.meter.span("score"):
+        log_probs = scorer.log_probabilities(sequences)
+        nll = [_window_nll(item, values) for item, values in zip(group, log_probs, strict=True)]
+    with job.meter.span("compare"):
+        for item, values in zip(group[:kept], log_probs[:kept], strict=True):
+            against.take(values[item.counted])
+    return nll
 
 
 def _kept(held_out: list[Scored], vocabulary: int) -> int:

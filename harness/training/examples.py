@@ -92,10 +92,11 @@ def encode_pair(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], li
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text, without special tokens."""
-    if not texts:
-        return []
-    return list(tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"])
+    """Token ids of each text, without special tokens: what calling ``tokenizer`` gives, without its bookkeeping."""
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    return [found.ids for found in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
 def text_to_score(

@@ -10,6 +10,7 @@ from typing import Any
 from harness.contract import KIND_OF_HEAD, Checkpoint, Job
 from harness.data.windows import spread
 from harness.errors import DataError
+from harness.models.fresh import with_weights
 from harness.models.loading import autocast, load_tokenizer
 from harness.models.pooled import fresh_head, save_pooled, truncated
 from harness.models.scoring import padded
@@ -41,7 +42,7 @@ def train_head(job: Job, view: str, *, frozen: bool) -> Checkpoint:
     with meter.span("load"):
         seed_everything(job.seed)
         facts = {"view": view, "classes": examples.classes, "length": setup.sequence_length}
-        model = fresh_head(job.checkpoint, job.precision, job.hardware, facts)
+        model = fresh_head(job.checkpoint, tokenizer, job.precision, job.hardware, facts)
         model.requires_grad_(False)
         model.head.requires_grad_(True)
         if not frozen:
@@ -51,7 +52,7 @@ def train_head(job: Job, view: str, *, frozen: bool) -> Checkpoint:
     train(job, setup, model, tokenizer, examples.train, evaluate, kind=kind, collator=collate)
     with meter.span("save"):
         save_pooled(model, job.part("model"))
-    return job.checkpoint.with_parts(kind=kind, model=job.part("model"))
+    return with_weights(job.checkpoint).with_parts(kind=kind, model=job.part("model"))
 
 
 def collate(batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

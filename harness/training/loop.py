@@ -15,6 +15,7 @@ from typing import Any
 from harness.contract import Job, Meter, TrainingSetup
 from harness.errors import InvalidMeasurement
 from harness.models.encoder_decoder import with_decoder_inputs
+from harness.models.flops import TRAINING_OVER_FORWARD, ForwardCost, forward_cost
 from harness.models.inspect import describe_model, logical_size, trainable_names
 from harness.models.scoring import IGNORED
 from harness.training.optimizers import build_optimizer, never_reached
@@ -46,7 +47,7 @@ def train(
     meter = job.meter
     with meter.span("setup"):
         trainer = _trainer(job, setup, model, examples, collator or _padding(tokenizer), kind)
-        watch = _Watch(meter, setup, evaluate, model, _Counts(kind))
+        watch = _Watch(meter, setup, evaluate, model, _Counts(kind, _cost_of_all(model, kind)))
         trainer.add_callback(watch.callback())
         trainer.harness_counts = watch.counts
         _observe_training(meter, setup, model, trainer)
@@ -55,6 +56,8 @@ def train(
     meter.step_cancel()
     taken = int(trainer.state.global_step)
     meter.metric("optimizer_steps", taken)
+    if watch.counts.flops:
+        meter.metric("model_flops_per_token", watch.counts.flops / watch.counts.all_tokens)
     for step, loss in enumerate(watch.counts.losses(), start=1):
         meter.step_loss(step, loss)
     if taken != setup.steps:
@@ -67,11 +70,14 @@ def train(
 class _Counts:
     """Tokens and losses of the optimiser step that runs now; losses stay on the device until the end.
 
-    Tokens are those that the model reads: of an encoder-decoder its inputs and its targets.
+    Tokens are those that the model reads: of an encoder-decoder its inputs and its targets. ``flops`` and
+    ``all_tokens`` are sums over all steps; FLOPs are counted where ``cost`` says what a forward pass multiplies.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, cost: ForwardCost | None) -> None:
         self.kind = kind
+        self.cost = cost
+        self.flops = self.all_tokens = 0
         self.tokens = self.nonpadding = self.loss_bearing = 0
         self.sums: list[Any] = []
         self.open: list[Any] = []
@@ -83,15 +89,21 @@ class _Counts:
         self.nonpadding += int(mask.sum()) if mask is not None else positions
         bearing = int(((labels[:, 1:] if self.kind == "causal" else labels) != IGNORED).sum())
         self.loss_bearing += bearing
+        target = 0
         if self.kind == "seq2seq":
             self.tokens += labels.numel()
             self.nonpadding += bearing
+            target = labels.shape[1]
+        if self.cost is not None:
+            sequences, source = inputs["input_ids"].shape
+            self.flops += TRAINING_OVER_FORWARD * self.cost.flops(sequences, source, target)
         self.open.append(loss.detach())
 
     def close(self) -> dict[str, int]:
         """Close the step and return its token counts."""
         counts = {"tokens": self.tokens, "nonpadding_tokens": self.nonpadding, "loss_tokens": self.loss_bearing}
         self.sums.append(sum(self.open))
+        self.all_tokens += self.tokens
         self.tokens = self.nonpadding = self.loss_bearing = 0
         self.open = []
         return counts
@@ -142,6 +154,12 @@ class _Watch:
                 watch.meter.step_begin()
 
         return Watcher()
+
+
+def _cost_of_all(model: Any, kind: str) -> ForwardCost | None:
+    """What a forward pass costs, of a language model of which everything trains; frozen weights would cost less."""
+    language_model = kind in ("causal", "masked", "seq2seq")
+    return forward_cost(model) if language_model and all(p.requires_grad for p in model.parameters()) else None
 
 
 def _padding(tokenizer: Any) -> Collator:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Checkpoint, Job, TrainingSetup
-from harness.models.architectures import auto_class
-from harness.models.loading import load_model, load_tokenizer, weight_dtype
+from harness.models.fresh import with_weights
+from harness.models.loading import load_tokenizer
 from harness.models.scoring import token_bytes
 from harness.training.examples import packed_text, text_to_score
 from harness.training.loop import Collator, Evaluate, train
 from harness.training.seeding import seed_everything
 from harness.training.setup import training_setup
-from harness.training.stages import mean_loss
+from harness.training.stages import mean_loss, open_or_make
 
 VALIDATION_WINDOWS = 24
 
@@ -49,7 +49,7 @@ def pretrain(job: Job, objective_of: Callable[[Job, Any], Objective]) -> Checkpo
         objective = objective_of(job, tokenizer)
     setup = training_setup(job, objective.bytes_per_token)
     with meter.span("load"):
-        model = _fresh_or_given(job, tokenizer, setup, objective.kind)
+        model = _model_of_size(job, tokenizer, setup, objective.kind)
     evaluate = objective.evaluator(model, setup.precision)
     train(job, setup, model, tokenizer, objective.examples, evaluate, kind=objective.kind, collator=objective.collator)
     meter.metric("train_bytes", setup.steps * setup.batch_size * length * objective.bytes_per_token)
@@ -59,9 +59,7 @@ def pretrain(job: Job, objective_of: Callable[[Job, Any], Objective]) -> Checkpo
         if objective.own_tokenizer:
             made["tokenizer"] = job.part("tokenizer")
             tokenizer.save_pretrained(made["tokenizer"])
-    # The architecture's own part ends here: the model's folder holds its configuration.
-    rest = {name: path for name, path in job.checkpoint.parts.items() if name != "config"}
-    return Checkpoint(kind=objective.kind, parts=rest).with_parts(**made)
+    return with_weights(job.checkpoint).with_parts(kind=objective.kind, **made)
 
 
 def causal_objective(job: Job, tokenizer: Any) -> Objective:
@@ -77,25 +75,10 @@ def causal_objective(job: Job, tokenizer: Any) -> Objective:
     return Objective("causal", text.examples, text.bytes_per_token, evaluator)
 
 
-def _fresh_or_given(job: Job, tokenizer: Any, setup: TrainingSetup, kind: str) -> Any:
-    if job.checkpoint.kind != "blank":
-        model = load_model(job.checkpoint, job.precision, job.hardware, attention=setup.attention)
-        if kind != "causal" and len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
-            seed_everything(job.seed)
-            model.resize_token_embeddings(len(tokenizer))
-        return model
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(job.checkpoint.parts["config"], local_files_only=True)
-    config.vocab_size = len(tokenizer)
-    config.bos_token_id = config.eos_token_id = tokenizer.eos_token_id
-    if kind != "causal":
-        config.pad_token_id = tokenizer.pad_token_id
-    if kind == "seq2seq":
-        # As published: T5's decoder begins with padding, BART's with the end of text.
-        begins_with_padding = config.model_type == "t5"
-        config.decoder_start_token_id = tokenizer.pad_token_id if begins_with_padding else tokenizer.eos_token_id
-    seed_everything(job.seed)
-    options = {"attn_implementation": setup.attention} if setup.attention else {}
-    model = auto_class(kind).from_config(config, dtype=weight_dtype(job.precision), **options)
-    return model.to(job.hardware.device)
+def _model_of_size(job: Job, tokenizer: Any, setup: TrainingSetup, kind: str) -> Any:
+    """The model to train; a given one grows where the objective added tokens."""
+    model = open_or_make(job.checkpoint, tokenizer, job, setup)
+    if kind != "causal" and len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+        seed_everything(job.seed)
+        model.resize_token_embeddings(len(tokenizer))
+    return model

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Checkpoint, Job, TrainingSetup
+from harness.models.fresh import fresh_model, with_weights
 from harness.models.loading import load_merged, load_model, load_tokenizer
 from harness.models.scoring import target_log_probabilities, token_bytes
 from harness.training.examples import Scored, answers_to_score, instruction_examples, prompts_and_answers
@@ -42,8 +43,7 @@ def finetune(
     with meter.span("load"):
         tokenizer = load_tokenizer(job.checkpoint)
         start = _merged_first(job)
-        config = quantization() if quantization else None
-        model = load_model(start, job.precision, job.hardware, quantization=config, attention=setup.attention)
+        model = open_or_make(start, tokenizer, job, setup, quantization() if quantization else None)
         seed_everything(job.seed)
         model = prepare(model, setup)
     with meter.span("data"):
@@ -57,7 +57,17 @@ def finetune(
         save(model, job.part(part))
     made = {name: path for name, path in start.parts.items() if name in start.made}
     parts: dict[str, Any] = {**made, part: job.part(part)}
-    return start.with_parts(opened_by=opened_by, **parts)
+    return with_weights(start).with_parts(opened_by=opened_by, **parts)
+
+
+def open_or_make(
+    start: Checkpoint, tokenizer: Any, job: Job, setup: TrainingSetup, quantization: Any = None
+) -> Any:
+    """The model that a stage trains: what ``start`` holds, or of an architecture alone one with fresh weights."""
+    if start.kind == "blank":
+        seed_everything(job.seed)
+        return fresh_model(start, tokenizer, job.precision, job.hardware, setup.attention)
+    return load_model(start, job.precision, job.hardware, quantization=quantization, attention=setup.attention)
 
 
 def _merged_first(job: Job) -> Checkpoint:

@@ -8,11 +8,13 @@ from typing import Any
 from harness.contract import Checkpoint, Job
 from harness.errors import DataError
 from harness.models.encoder_decoder import collate, target_log_probabilities
-from harness.models.loading import load_model, load_tokenizer
+from harness.models.fresh import with_weights
+from harness.models.loading import load_tokenizer
 from harness.training.examples import tokenize
 from harness.training.loop import train
 from harness.training.seeding import seed_everything
 from harness.training.setup import training_setup
+from harness.training.stages import open_or_make
 
 VALIDATION_PAIRS = 64
 Pair = tuple[list[int], list[int]]
@@ -24,7 +26,7 @@ def finetune_encoder_decoder(job: Job) -> Checkpoint:
     meter = job.meter
     with meter.span("load"):
         tokenizer = load_tokenizer(job.checkpoint)
-        model = load_model(job.checkpoint, job.precision, job.hardware, attention=setup.attention)
+        model = open_or_make(job.checkpoint, tokenizer, job, setup)
         model.requires_grad_(True)
         seed_everything(job.seed)
     with meter.span("data"):
@@ -46,7 +48,7 @@ def finetune_encoder_decoder(job: Job) -> Checkpoint:
     train(job, setup, model, tokenizer, examples, evaluate, kind="seq2seq", collator=batch_of)
     with meter.span("save"):
         model.save_pretrained(job.part("model"))
-    return job.checkpoint.with_parts(model=job.part("model"))
+    return with_weights(job.checkpoint).with_parts(model=job.part("model"))
 
 
 def _pairs(items: Sequence[Mapping[str, str]], tokenizer: Any, length: int) -> list[Pair]:

@@ -116,6 +116,19 @@ def test_choices_by_a_head(trained, labelled, make_job, as_input):
     assert job.meter.observed["items"] == {"scored": 40, "left_out": 0, "options": 2}
 
 
+def test_on_an_architecture_the_weights_below_are_fresh(run, architecture, tokenizer_run, labelled, as_input):
+    blank = architecture("bert")
+    given = Checkpoint("blank", {**blank.parts, **tokenizer_run.checkpoint.parts})
+    job = {"data": labelled, "steps": 2, "sequence_length": 48}
+    probe, again, other = (run("linear_probe", given, job={**job, "seed": seed}) for seed in (0, 0, 1))
+    assert probe.checkpoint.kind == "classifier" and set(probe.checkpoint.parts) == {"tokenizer", "model"}
+    made = [weights(ran.checkpoint)["backbone.embeddings.word_embeddings.weight"] for ran in (probe, again, other)]
+    assert torch.equal(made[0], made[1]) and not torch.equal(made[0], made[2])
+    trained = run("full_finetune", given, job={**job, "steps": 20, "batch_size": 16}, view="labels", learning_rate=3e-3)
+    assert sum(trained.losses[-3:]) < sum(trained.losses[:3])
+    assert not torch.equal(weights(trained.checkpoint)["backbone.embeddings.word_embeddings.weight"], made[0])
+
+
 def test_macro_f1_by_hand():
     """a: 2 hits of 3, answered twice; b: 1 hit of 1, answered twice: (4/5 + 2/3) / 2."""
     assert macro_f1(["a", "a", "a", "b"], ["a", "a", "b", "b"]) == pytest.approx((4 / 5 + 2 / 3) / 2)

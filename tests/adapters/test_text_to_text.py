@@ -7,6 +7,7 @@ import random
 import pytest
 import torch
 
+from harness.contract import Checkpoint
 from harness.errors import DataError
 from harness.models.loading import load_tokenizer
 from harness.tasks.text_generation import TextGeneration
@@ -79,6 +80,14 @@ def test_a_causal_model_has_no_loss_on_the_source(tuned, llama):
     )
     counted = sum(step["loss_tokens"] for step in ran.meter.steps) / (2 * 16)
     assert counted == pytest.approx(answers / 96, rel=0.1)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("llama", "causal"), ("t5", "seq2seq")])
+def test_on_an_architecture_it_trains_from_nothing(name, kind, tuned, architecture, tokenizer_run):
+    blank = architecture(name)
+    ran = tuned(Checkpoint("blank", {**blank.parts, **tokenizer_run.checkpoint.parts}), steps=20, learning_rate=3e-3)
+    assert ran.checkpoint.kind == kind and set(ran.checkpoint.parts) == {"tokenizer", "model"}
+    assert sum(ran.losses[-5:]) < 0.9 * sum(ran.losses[:5])
 
 
 def test_pairs_that_never_fit_are_one_clear_line(run, t5):

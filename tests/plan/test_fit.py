@@ -25,6 +25,8 @@ def reasons(plan):
         ("method: clm\nmodel: blank", "train",
          "clm needs the part 'tokenizer', which neither the model nor an earlier stage gives"),
         ("method: bpe > clm\nmodel: encoder", "train", "clm makes gpt2 or llama models, the blank one is bert"),
+        ("method: bpe > full_finetune(view=text_to_text)\nmodel: encoder", "train",
+         "full_finetune(view=text_to_text) works on causal or seq2seq models, a bert is masked"),
         ("method: int8 + slower", "compress", "slower changes how a stage trains, and int8 does not train"),
         ("method: base\nmodel: 'random:llama(layers=1)'", "eval", "quality is not applicable: random weights"),
         ("method: base\ntasks: translate", "eval", "translate scores seq2seq models, this one is causal"),
@@ -61,6 +63,17 @@ def test_random_weights_that_are_trained_are_scored(planned):
     text = "model: blank\nmethod: bpe > clm\ntasks: choice\nbudget: {steps: 5}\n"
     text += "models: {blank: {architecture: llama}}\n"
     assert {step.state for step in planned(text).steps} == {"runnable"}
+
+
+@pytest.mark.parametrize(
+    ("architecture", "stage", "task"),
+    [("bert", "linear_probe", "classification"), ("llama", "full_finetune", "choice"),
+     ("t5", "full_finetune(view=text_to_text)", "text_generation")],
+)  # fmt: skip
+def test_an_architecture_can_be_trained_on_a_task_from_nothing(planned, architecture, stage, task):
+    text = f"model: blank\nmethod: bpe > {stage}\ntasks: {task}\nbudget: {{steps: 5}}\n"
+    plan = planned(text + f"models: {{blank: {{architecture: {architecture}}}}}\n")
+    assert {step.state for step in plan.steps} == {"runnable"}
 
 
 def test_with_the_hardware_the_same_steps_run(planned):

@@ -48,6 +48,12 @@ def test_instructions_that_never_fit_are_one_clear_line(tokenizer, tiny_data):
         instruction_examples(tiny_data, tokenizer, 2)
 
 
+def test_token_ids_are_those_of_calling_the_tokenizer(tokenizer, tiny_data):
+    texts = [*tiny_data.view("text", "train"), "", "<|endoftext|> in a text", "\u00e9\u0301 \U0001f600"]
+    tokenizer.backend_tokenizer.enable_truncation(4)  # as a tokenizer.json may say
+    assert tokenize(tokenizer, texts) == tokenizer(texts, add_special_tokens=False)["input_ids"]
+
+
 def test_packed_text_is_the_text(tokenizer, tiny_data):
     packed = packed_text(tiny_data, tokenizer, 50, loss_across_documents=True)
     blocks = packed.examples

@@ -9,7 +9,7 @@ from typing import Any
 from harness.contract import KIND_OF_HEAD, Adapter, Checkpoint, Job, TrainingParams, TrainingSetup, param
 from harness.errors import StepError
 
-WRITTEN, READ = frozenset({"causal"}), frozenset({"causal", "masked", "seq2seq"})
+WRITTEN, READ = frozenset({"blank", "causal"}), frozenset({"blank", "causal", "masked", "seq2seq"})
 KINDS = {"instructions": WRITTEN, "text_to_text": WRITTEN | {"seq2seq"}, "labels": READ, "choices": READ}
 VIEWS = tuple(KINDS)
 
@@ -39,13 +39,14 @@ class FullFinetune(Adapter):
 
     def train(self, job: Job) -> Checkpoint:
         """Train every parameter; an adapter that is already there is merged first."""
+        from harness.models.fresh import with_weights
         from harness.training.heads import train_head
         from harness.training.stages import finetune
         from harness.training.text_to_text import finetune_encoder_decoder
 
         if self.makes_kind is not None:
             return train_head(job, self.params.view, frozen=False)
-        if job.checkpoint.kind == "seq2seq":
+        if with_weights(job.checkpoint).kind == "seq2seq":
             return finetune_encoder_decoder(job)
         return finetune(job, _all_trainable, _save, part="model", view=self.params.view)
 

@@ -12,14 +12,15 @@ class LinearProbe(Adapter):
     """Shows what a model's representations hold: nothing but the layer on top learns.
 
     The states of the last layer are averaged over the tokens of the text, of the encoder where there is a decoder too,
-    so that every architecture is probed alike.
+    so that every architecture is probed alike. An architecture alone is probed with fresh weights: the control that
+    what was learnt must beat.
     """
 
     summary = "linear layer over a frozen model"
     source = "Alain and Bengio 2016, arXiv:1610.01644"
     requires = ("torch", "transformers", "accelerate")
     gives = frozenset({"model"})
-    kinds = frozenset({"causal", "masked", "seq2seq"})
+    kinds = frozenset({"blank", "causal", "masked", "seq2seq"})
 
     @dataclass(frozen=True)
     class Params(TrainingParams):
