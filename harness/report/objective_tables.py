@@ -31,7 +31,7 @@ def objectives(content: Content) -> Section | None:
     found = compared(content)
     if not found:
         return None
-    blocks: list[Block] = [Paragraph(EXPLANATION, "note"), _costs(content, found.costs), _answers(found)]
+    blocks: list[Block] = [Paragraph(EXPLANATION, "note"), _costs(content, found.costs), _answers(content, found)]
     for number, question in enumerate(found.questions, start=1):
         progress_of = _progress(found, question)
         if sum(len(points) > 1 for points in progress_of.values()) > 1:
@@ -49,8 +49,19 @@ def objectives_in_words(content: Content) -> list[str]:
         tied = [_in_words(one) for one, other in answers if other["tied"] and one != best]
         told = f"; tied with it: {', '.join(tied)}" if tied else "; nothing is tied with it"
         label, value = declared(question[2]).label, pretty(line["value"], line["unit"])
-        sentences.append(f"{label} after {question[0]}: best from {_in_words(best)} with {value}{told}.")
+        guess = f"; {text}" if (text := _guessing(content, found, question)) else ""
+        sentences.append(f"{label} after {question[0]}: best from {_in_words(best)} with {value}{told}{guess}.")
     return sentences
+
+
+def _guessing(content: Content, found: Compared, question: Question) -> str:
+    """What an answer without any learning is worth, where the records tell it."""
+    steps = [step for _, line in found.answered(question) for step in line["steps"]]
+    if question[2] == "choice_accuracy":
+        chance = content.chance(steps)
+        return f"chance is {pretty(chance, 'share')}" if chance else ""
+    commonest = content.values("majority_share", steps) if question[2] == "classification_accuracy" else []
+    return f"the commonest class alone is {pretty(commonest[0], 'share')}" if commonest else ""
 
 
 def _in_words(objective: Objective) -> str:
@@ -79,13 +90,16 @@ def _costs(content: Content, costs: Mapping[Objective, Cost]) -> Table:
     return Table(columns, rows, "What pre-training cost")
 
 
-def _answers(found: Compared) -> Table:
+def _answers(content: Content, found: Compared) -> Table:
     rows = [
         Row([_name(one), *(_marked(found, one, question) for question in found.questions)],
             "baseline" if one[0] == NONE else "")
         for one in found.objectives
     ]  # fmt: skip
-    heads = [Column(declared(metric).label, further) for further, _, metric in found.questions]
+    heads = [
+        Column(declared(question[2]).label, one_line((question[0], _guessing(content, found, question))))
+        for question in found.questions
+    ]
     return Table([HEAD, *heads], rows, "What it is good for")
 
 

@@ -19,7 +19,7 @@ from harness.training.loop import train
 from harness.training.seeding import seed_everything
 from harness.training.setup import training_setup
 
-VALIDATION_ITEMS = 128
+VALIDATION_TEXTS = 128  # of multiple choice, each option is one
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ def collate(batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _examples(job: Job, view: str, tokenizer: Any, length: int) -> Examples:
     items = {split: job.data.view(view, split) for split in ("train", "validation")}
-    items["validation"] = spread(items["validation"], VALIDATION_ITEMS)
+    options = len(items["train"][0]["options"]) if view == "choices" else 1
+    items["validation"] = spread(items["validation"], VALIDATION_TEXTS // options)
     if view == "choices":
         made = {split: _choices(found, tokenizer, length) for split, found in items.items()}
         return Examples(made["train"], made["validation"], [])

@@ -23,8 +23,14 @@ SUITES = sorted(path.stem for path in (ROOT / "suites").glob("*.yaml"))
 AGAIN = {
     "quick": ("int8", "eval", "perplexity"),
     "embedded_model": ("bpe", "train", None),
+    "tokenizers": ("bpe", "eval", "tokenization"),
+    "languages": ("bpe", "eval", "language_parity"),
+    "pretraining": ("bpe", "train", None),
 }
-EXACT = ("parameters", "checkpoint_bytes", "weight_bytes", "bits_per_weight", "vocabulary_size", "optimizer_steps")
+EXACT = (
+    "parameters", "checkpoint_bytes", "weight_bytes", "bits_per_weight", "vocabulary_size", "optimizer_steps",
+    "bytes_per_token", "fertility", "round_trip_share", "token_parity",
+)  # fmt: skip
 CLOSE = ("loss", "bits_per_byte")
 
 
