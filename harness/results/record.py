@@ -55,7 +55,7 @@ def blank(job: Mapping[str, Any], status: str, reason: str | None = None) -> Rec
         "suite": job["suite"],
         "operation": job["operation"],
         "coordinates": dict(job["coordinates"]),
-        "job": {key: value for key, value in job.items() if key not in _JOB_PATHS},
+        "job": {key: _without_folders(value) for key, value in job.items() if key not in _JOB_PATHS},
         "status": status,
         "reason": reason,
         "started": utc_now(),
@@ -66,6 +66,13 @@ def blank(job: Mapping[str, Any], status: str, reason: str | None = None) -> Rec
         "spans": [], "optimizer_steps": {}, "curve": [], "metrics": {}, "samples": {}, "items": {}, "observed": {},
         "flags": [], "log_tail": [],
     }  # fmt: skip
+
+
+def _without_folders(value: Any) -> Any:
+    """Absolute paths by their file names: where data or a model lay is the machine's own, what lay there has a hash."""
+    if isinstance(value, dict):
+        return {key: _without_folders(item) for key, item in value.items()}
+    return Path(value).name if isinstance(value, str) and value.startswith("/") else value
 
 
 def write(path: Path, record: Record) -> None:

@@ -18,6 +18,8 @@ JOB = {
     "step": "0123456789abcdef", "attempt": 1, "suite": "s", "operation": "eval", "coordinates": {"method": "base"},
     "cache": "/somewhere/.cache", "record": "/somewhere/r.json", "log": "/somewhere/l", "hardware": {"device": "cpu"},
     "context": {"installation": "abc", "commit": {"sha": "1", "dirty": True}, "command": ["harness", "run"]},
+    "model": {"kind": "folder", "path": "/somewhere/model", "fingerprint": "f"},
+    "data": {"kind": "local", "split": {"train": "/somewhere/a.jsonl"}, "columns": {"text": ["a", "b"]}},
 }  # fmt: skip
 
 
@@ -35,6 +37,8 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
 def test_a_record_holds_the_job_without_its_paths() -> None:
     assert "/somewhere" not in json.dumps(record())
     assert record()["job"]["hardware"] == {"device": "cpu"}
+    assert record()["job"]["data"] == {**JOB["data"], "split": {"train": "a.jsonl"}}
+    assert record()["job"]["model"] == {"kind": "folder", "path": "model", "fingerprint": "f"}
     assert record()["commit"] == {"sha": "1", "dirty": True}
 
 
