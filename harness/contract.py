@@ -18,7 +18,7 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     import numpy
 
-PRECISIONS = ("fp32", "bf16-mixed", "bf16")
+PRECISIONS = ("fp32", "bf16-mixed", "bf16", "fp16-mixed", "fp16")
 
 # The kind of checkpoint that a head trained on each view makes.
 KIND_OF_HEAD = {"labels": "classifier", "choices": "multiple_choice"}
@@ -64,6 +64,8 @@ class TrainingParams:
     max_grad_norm: float = param(1.0, "gradients are clipped to this norm; 0 leaves them", low=0.0)
     tokens: int | None = param(None, "token budget of this stage; overrides the suite's", low=1)
     steps: int | None = param(None, "optimiser-step budget of this stage; overrides the suite's", low=1)
+    batch_size: int | None = param(None, "sequences per optimiser step; overrides the suite's", low=1, neutral=None)
+    sequence_length: int | None = param(None, "tokens per sequence; overrides the suite's", low=2, neutral=None)
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,16 @@ class Budget:
     micro_batch_size: int | None = None
     sequence_length: int = 256
     evaluations: int = 4
+
+    def of_stage(self, params: Any) -> Budget:
+        """This budget with what a stage's own ``TrainingParams`` say in its place."""
+        own = {name: getattr(params, name, None) for name in ("batch_size", "sequence_length")}
+        budget = dataclasses.replace(self, **{name: value for name, value in own.items() if value is not None})
+        if getattr(params, "steps", None) is not None:
+            return dataclasses.replace(budget, steps=params.steps, tokens=None, bytes=None)
+        if getattr(params, "tokens", None) is not None:
+            return dataclasses.replace(budget, steps=None, tokens=params.tokens, bytes=None)
+        return budget
 
     def optimizer_steps(self, bytes_per_token: float | None = None) -> int:
         """Optimiser steps: ``steps``, or tokens over the tokens of one full batch, at least 1.
@@ -124,8 +136,8 @@ class TrainingSetup:
     precision: str
     gradient_checkpointing: bool = False
     attention: str | None = None
-    ranks: int = 1
-    deepspeed: Mapping[str, Any] | None = None
+    attention_kernel: str | None = None
+    zero_stage: int | None = None
 
 
 @dataclass(frozen=True)
@@ -227,7 +239,11 @@ class Dataset(Protocol):
 
 @dataclass
 class Job:
-    """What an operation is given inside its worker."""
+    """What an operation is given inside its worker. ``rank`` counts from 0 where several processes train together.
+
+    ``probe(budget, memory_bytes)`` trains the stage for a few steps in a process of its own that may take so much
+    memory above what it begins with (None: all there is); for tasks that measure training.
+    """
 
     params: Any
     checkpoint: Checkpoint
@@ -242,12 +258,31 @@ class Job:
     reference: Path | None = None
     artefacts: Path | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
+    rank: int = 0
+    probe: Callable[[Budget, int | None], Probe] | None = None
+
+    def __post_init__(self) -> None:
+        self.budget = self.budget.of_stage(self.params)
 
     def part(self, name: str) -> Path:
         """Return a new folder for the part ``name`` of the checkpoint that this operation makes."""
         path = self.output / name
         path.mkdir(parents=True, exist_ok=True)
         return path
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How a short training in a process of its own ended: its status, why, and the peak of its memory in bytes."""
+
+    status: str
+    reason: str | None
+    peak_bytes: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether it ran to its end."""
+        return self.status == "done"
 
 
 class Scorer(Protocol):
@@ -333,7 +368,9 @@ class Adapter:
     ``takes`` and ``gives`` name checkpoint parts, ``kinds`` the checkpoint kinds that the technique works on;
     ``architectures`` are those that it makes a model of from a blank checkpoint (none named: any); ``view`` is the data
     view that it trains on. ``kinds``, ``makes_kind`` and ``view`` may depend on the parameters: an instance then has
-    its own. The plan reads all of these without importing anything heavy.
+    its own. ``merges`` says whether adapters that it makes can become part of the weights, so that something can
+    follow. ``revision`` is raised when a technique starts to do something else under the same parameters, so that its
+    earlier records count no more. The plan reads all of these without importing anything heavy.
     """
 
     summary: ClassVar[str] = ""
@@ -346,6 +383,8 @@ class Adapter:
     gives: ClassVar[frozenset[str]] = frozenset()
     kinds: frozenset[str] = frozenset({"causal"})
     makes_kind: str | None = None
+    merges: ClassVar[bool] = True
+    revision: ClassVar[int] = 0
     architectures: ClassVar[frozenset[str]] = frozenset()
     view: str | None = None
     Params: ClassVar[type] = NoParams
@@ -379,15 +418,23 @@ class Adapter:
 
 
 class Modifier(Adapter):
-    """A technique that changes how the stage it is added to trains; with nothing before it, full fine-tuning."""
+    """A technique that changes how the stage it is added to trains; with nothing before it, full fine-tuning.
+
+    ``precision`` is set where it only names a compute precision: the plan then makes one cell of both.
+    """
+
+    precision: str | None = None
 
     def modify(self, setup: TrainingSetup) -> TrainingSetup:
-        """Return the changed setup. Pure: no import, no side effect."""
+        """Return the changed setup; ``UsageError`` where it cannot be changed so. Pure: no import, no side effect."""
         raise NotImplementedError(f"{type(self).__name__} must define modify(setup)")
 
 
 class Task:
-    """One thing that is measured on an opened checkpoint."""
+    """One thing that is measured on an opened checkpoint; with ``measures_training``, on the training that makes it.
+
+    Such a task is given the adapter instead of a scorer, and the checkpoint that the stage would begin with.
+    """
 
     summary: ClassVar[str] = ""
     requires: ClassVar[tuple[str, ...]] = ()
@@ -395,6 +442,7 @@ class Task:
     needs: ClassVar[frozenset[str]] = frozenset({"tokenizer", "model"})
     needs_trained_weights: ClassVar[bool] = True
     compares_with_reference: ClassVar[bool] = False
+    measures_training: ClassVar[bool] = False
     metrics: ClassVar[tuple[str, ...]] = ()
     Params: ClassVar[type] = NoParams
 

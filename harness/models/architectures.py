@@ -47,10 +47,15 @@ def kind_of_configuration(config: Mapping[str, Any]) -> str:
     return "classifier" if name.endswith("ForSequenceClassification") else "causal"
 
 
-def auto_class(kind: str) -> Any:
-    """The transformers class that makes and opens language models of a checkpoint kind; causal where it is another."""
+def auto_class(kind: str, *, headless: bool = False) -> Any:
+    """The transformers class that makes and opens models of a checkpoint kind; causal where it is another.
+
+    ``headless``: the one that leaves the language-modelling head out, which is the same for all.
+    """
     import transformers
 
+    if headless:
+        return transformers.AutoModel
     names = {"masked": "AutoModelForMaskedLM", "seq2seq": "AutoModelForSeq2SeqLM"}
     return getattr(transformers, names.get(kind, "AutoModelForCausalLM"))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness.models.loading import autocast
-from harness.models.scoring import batches, padded
+from harness.models.scoring import batches, entries, padded
 
 PROMPTS_AT_ONCE = 32
 
@@ -19,7 +19,7 @@ def complete(
     A causal model goes on from its prompt; an encoder-decoder reads it and begins a text of its own.
     """
     found: list[list[int]] = [[] for _ in prompts]
-    for batch in batches(prompts, model.get_input_embeddings().weight.shape[0]):
+    for batch in batches(prompts, entries(model)):
         for start in range(0, len(batch), PROMPTS_AT_ONCE):
             part = batch[start : start + PROMPTS_AT_ONCE]
             generated = _generate(model, [prompts[index] for index in part], new_tokens, precision, end)

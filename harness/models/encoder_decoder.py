@@ -9,7 +9,7 @@ from harness.contract import Job
 from harness.models.completion import complete
 from harness.models.live import LiveModel
 from harness.models.loading import autocast, load_model, load_tokenizer
-from harness.models.scoring import IGNORED, batches, padded
+from harness.models.scoring import IGNORED, batches, entries, padded
 
 if TYPE_CHECKING:
     import numpy
@@ -60,7 +60,7 @@ def target_log_probabilities(model: Any, pairs: Pairs, precision: str) -> list[n
 
     found: list[Any] = [None] * len(pairs)
     device = next(model.parameters()).device
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    vocabulary = entries(model)
     for batch in batches([[*source, *target] for source, target in pairs], vocabulary):
         inputs = with_decoder_inputs(model, collate([pairs[index] for index in batch], model.config.pad_token_id))
         labels = inputs.pop("labels")

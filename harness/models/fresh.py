@@ -10,13 +10,17 @@ from harness.models.loading import weight_dtype
 
 
 def fresh_model(
-    checkpoint: Checkpoint, tokenizer: Any, precision: str, hardware: Hardware, attention: str | None = None
-) -> Any:
-    """A language model of the kind that the architecture gives, its weights drawn from torch's current seed."""
+    checkpoint: Checkpoint, tokenizer: Any, precision: str, hardware: Hardware, attention: str | None = None,
+    *, headless: bool = False,
+) -> Any:  # fmt: skip
+    """A model of the kind that the architecture gives, its weights drawn from torch's current seed.
+
+    ``headless`` leaves the language-modelling head out.
+    """
     config = fresh_configuration(checkpoint, tokenizer)
     options = {"attn_implementation": attention} if attention else {}
-    made = auto_class(kind_of_blank(checkpoint)).from_config(config, dtype=weight_dtype(precision), **options)
-    return made.to(hardware.device)
+    auto = auto_class(kind_of_blank(checkpoint), headless=headless)
+    return auto.from_config(config, dtype=weight_dtype(precision), **options).to(hardware.device)
 
 
 def fresh_configuration(checkpoint: Checkpoint, tokenizer: Any) -> Any:

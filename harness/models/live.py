@@ -22,7 +22,7 @@ class LiveModel:
         self.model = model.eval()
         self.tokenizer = tokenizer
         self.precision = precision
-        self.vocabulary_size = int(model.get_input_embeddings().weight.shape[0])
+        self.vocabulary_size = scoring.entries(model)
         self.max_length = int(getattr(model.config, "max_position_embeddings", 0) or model.config.n_positions)
         self.eos_id = tokenizer.eos_token_id if tokenizer is not None else None
 

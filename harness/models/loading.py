@@ -6,23 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Checkpoint, Hardware
-from harness.errors import ModelError
+from harness.errors import ModelError, StepError
 from harness.models.architectures import auto_class
 from harness.models.inspect import quantized_storage
 
 
 def weight_dtype(precision: str) -> Any:
-    """Type in which weights are held: bfloat16 for ``bf16``, float32 for ``fp32`` and ``bf16-mixed``."""
+    """Type in which weights are held: 16 bits for ``bf16`` and ``fp16``, float32 for ``fp32`` and the mixed ones."""
     import torch
 
-    return torch.bfloat16 if precision == "bf16" else torch.float32
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
 
 
 def autocast(precision: str, device: str) -> Any:
-    """Context in which a forward pass runs: bfloat16 autocast for ``bf16-mixed``, nothing otherwise."""
+    """Context in which a forward pass runs: 16-bit autocast for ``bf16-mixed`` and ``fp16-mixed``, nothing else."""
     import torch
 
-    return torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16-mixed")
+    dtype = torch.float16 if precision.startswith("fp16") else torch.bfloat16
+    return torch.autocast(device, dtype=dtype, enabled=precision.endswith("-mixed"))
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
@@ -45,29 +46,44 @@ def load_model(
     quantization: Any = None,
     attention: str | None = None,
     with_adapters: bool = True,
-    trainable_adapters: bool = False,
     storage: Any = None,
+    headless: bool = False,
 ) -> Any:
     """Load a model of the checkpoint's kind, with its PEFT adapters unmerged on top where the checkpoint has them.
 
     ``quantization`` is a transformers quantisation configuration; without it, ``opened_by['quantization']`` of the
     checkpoint holds, so that adapters trained over a 4-bit base meet the same base again. ``storage`` overrides the
-    type in which ``precision`` holds unquantised weights.
+    type in which ``precision`` holds unquantised weights. ``headless`` leaves the language-modelling head out.
     """
     config = quantization or _recorded_quantization(checkpoint)
-    model = _load_weights(checkpoint, storage or weight_dtype(precision), hardware, config, attention)
+    auto = auto_class(checkpoint.kind, headless=headless)
+    model = _load_weights(auto, checkpoint, storage or weight_dtype(precision), hardware, config, attention)
     if with_adapters and "peft" in checkpoint.parts:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(checkpoint.parts["peft"]), is_trainable=trainable_adapters)
+        model = with_adapters_of(model, checkpoint.parts["peft"])
     return model
+
+
+def with_adapters_of(model: Any, folder: Path) -> Any:
+    """Put the adapters that PEFT saved in ``folder`` on a live model, unmerged."""
+    from peft import PeftModel
+
+    from harness.models import bottleneck as _registered  # noqa: F401
+
+    return PeftModel.from_pretrained(model, str(folder))
 
 
 def load_merged(checkpoint: Checkpoint, precision: str, hardware: Hardware) -> Any:
     """Load the model in full precision with its adapters merged into the weights."""
     plain = Checkpoint(kind=checkpoint.kind, parts=checkpoint.parts)
     model = load_model(plain, precision, hardware)
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    if "peft" not in checkpoint.parts:
+        return model
+    kind = str(model.active_peft_config.peft_type.value).lower()
+    try:
+        return model.merge_and_unload()
+    except (AttributeError, ValueError) as error:
+        reason = f"{kind} cannot be merged into the weights: nothing can be done to the model after it"
+        raise StepError(reason) from error
 
 
 def base_model(model: Any) -> Any:
@@ -85,7 +101,7 @@ def _recorded_quantization(checkpoint: Checkpoint) -> Any:
 
 
 def _load_weights(
-    checkpoint: Checkpoint, dtype: Any, hardware: Hardware, quantization: Any, attention: str | None
+    auto: Any, checkpoint: Checkpoint, dtype: Any, hardware: Hardware, quantization: Any, attention: str | None
 ) -> Any:
     from safetensors import SafetensorError
 
@@ -98,7 +114,7 @@ def _load_weights(
     if quantization is not None:
         options["quantization_config"] = quantization
     try:
-        model = auto_class(checkpoint.kind).from_pretrained(path, dtype=dtype, local_files_only=True, **options)
+        model = auto.from_pretrained(path, dtype=dtype, local_files_only=True, **options)
     except (OSError, ValueError, SafetensorError) as error:
         raise ModelError(f"cannot load the model in {Path(path).name}: {str(error).splitlines()[0]}") from error
     if stored_quantized:

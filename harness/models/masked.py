@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harness.contract import Job
 from harness.models.live import LiveModel
 from harness.models.loading import autocast, load_model, load_tokenizer
-from harness.models.scoring import batches, padded
+from harness.models.scoring import batches, entries, padded
 
 if TYPE_CHECKING:
     import numpy
@@ -58,7 +58,7 @@ def predict(model: Any, sequences: Sequence[Masked], precision: str) -> list[Pre
 
     found: list[Any] = [None] * len(sequences)
     device = next(model.parameters()).device
-    for batch in batches([item.ids for item in sequences], model.get_input_embeddings().weight.shape[0]):
+    for batch in batches([item.ids for item in sequences], entries(model)):
         ids, mask = padded([sequences[index].ids for index in batch])
         with torch.no_grad(), autocast(precision, device.type):
             logits = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits

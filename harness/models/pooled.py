@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Checkpoint, Hardware
 from harness.errors import ModelError
-from harness.models.fresh import fresh_configuration
 from harness.models.inspect import describe_model
-from harness.models.loading import autocast, load_tokenizer, weight_dtype
+from harness.models.loading import autocast, load_model, load_tokenizer, weight_dtype, with_adapters_of
 from harness.models.scoring import batches, padded
 
 if TYPE_CHECKING:
@@ -24,36 +23,24 @@ if TYPE_CHECKING:
 HEAD, FACTS = "head.safetensors", "head.json"
 
 
-def fresh_head(
-    checkpoint: Checkpoint, tokenizer: Any, precision: str, hardware: Hardware, facts: Mapping[str, Any]
-) -> Any:
-    """Put an untrained head on the model of ``checkpoint``; ``facts`` is what ``read_facts`` reads back.
-
-    On a blank checkpoint the model below has fresh weights too.
-    """
-    from transformers import AutoModel
-
-    if checkpoint.kind != "blank":
-        return _pooled(_given(checkpoint.parts["model"], precision), precision, hardware, dict(facts))
-    fresh = AutoModel.from_config(fresh_configuration(checkpoint, tokenizer), dtype=weight_dtype(precision))
-    return _pooled(fresh, precision, hardware, dict(facts))
-
-
 def open_pooled(checkpoint: Checkpoint, precision: str, hardware: Hardware) -> Any:
-    """Open a model with its trained head."""
+    """Open a model with its trained head, and with the adapters that were trained below it."""
     from safetensors.torch import load_file
 
-    folder = checkpoint.parts["model"]
-    model = _pooled(_given(folder, precision), precision, hardware, read_facts(folder))
+    folder = checkpoint.parts.get("peft", checkpoint.parts["model"])
+    facts = read_facts(folder)
+    backbone = load_model(checkpoint, precision, hardware, headless=True, with_adapters=False)
+    model = below_head(backbone, precision, facts)
+    if "peft" in checkpoint.parts:
+        model.set_reader(with_adapters_of(model.reader(), folder))
     model.head.load_state_dict(load_file(folder / HEAD))
-    return model.to(hardware.device)
+    return model
 
 
-def save_pooled(model: Any, folder: Path) -> None:
-    """Write the model as transformers does, and the head beside it."""
+def save_head(model: Any, folder: Path) -> None:
+    """Write the head and what it is for beside what was saved of the model."""
     from safetensors.torch import save_file
 
-    model.backbone.save_pretrained(folder)
     save_file({name: value.contiguous() for name, value in model.head.state_dict().items()}, folder / HEAD)
     (folder / FACTS).write_text(json.dumps(model.facts, indent=1))
 
@@ -116,20 +103,15 @@ def truncated(ids: Sequence[int], length: int) -> list[int]:
     return list(ids[:length]) or [0]
 
 
-def _given(folder: Path, precision: str) -> Any:
-    from transformers import AutoModel
-
-    return AutoModel.from_pretrained(str(folder), local_files_only=True, dtype=weight_dtype(precision))
-
-
-def _pooled(backbone: Any, precision: str, hardware: Hardware, facts: dict[str, Any]) -> Any:
+def below_head(backbone: Any, precision: str, facts: dict[str, Any]) -> Any:
+    """Put an untrained head on a model without one; ``facts`` is what ``read_facts`` reads back."""
     import torch
     from transformers.modeling_outputs import SequenceClassifierOutput
 
     class Pooled(torch.nn.Module):
         """The model below its language-modelling head, the mean of its states, and a linear layer."""
 
-        def __init__(self, backbone: Any) -> None:
+        def __init__(self) -> None:
             super().__init__()
             self.backbone, self.config, self.facts = backbone, backbone.config, facts
             if getattr(backbone, "pooler", None) is not None:
@@ -139,7 +121,18 @@ def _pooled(backbone: Any, precision: str, hardware: Hardware, facts: dict[str, 
 
         def reader(self) -> Any:
             """The part of the model that reads the text: all of it, or its encoder."""
-            return self.backbone.get_encoder() if self.config.is_encoder_decoder else self.backbone
+            return self.backbone.encoder if self.config.is_encoder_decoder else self.backbone
+
+        def set_reader(self, reader: Any) -> None:
+            """Put ``reader``, which is the old one with something added, into its place."""
+            if self.config.is_encoder_decoder:
+                self.backbone.encoder = reader
+            else:
+                self.backbone = reader
+
+        def activation_checkpointing_enable(self, **options: Any) -> None:
+            """What transformers' ``Trainer`` calls."""
+            self.reader().activation_checkpointing_enable(**options)
 
         def score(self, input_ids: Any, attention_mask: Any) -> Any:
             """Logits of each sequence, [sequences, classes] or [sequences, 1]."""
@@ -154,4 +147,6 @@ def _pooled(backbone: Any, precision: str, hardware: Hardware, facts: dict[str, 
             loss = None if labels is None else torch.nn.functional.cross_entropy(logits.float(), labels)
             return SequenceClassifierOutput(loss=loss, logits=logits)
 
-    return Pooled(backbone).to(hardware.device)
+    model = Pooled()
+    model.head.to(next(backbone.parameters()).device)
+    return model

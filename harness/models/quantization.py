@@ -32,13 +32,13 @@ def eight_bit(threshold: float) -> Recipe:
     return Recipe({"load_in_8bit": True, "llm_int8_threshold": threshold}, "int8")
 
 
-def four_bit(quant_type: str, double_quant: bool, precision: str) -> Recipe:
-    """4-bit codes; products are computed in float32 for ``fp32``, in bfloat16 otherwise."""
+def four_bit(quant_type: str, double_quant: bool, precision: str, compute_type: str | None = None) -> Recipe:
+    """4-bit codes; products are computed in ``compute_type``, else in float32 for ``fp32``, in bfloat16 otherwise."""
     options = {
         "load_in_4bit": True,
         "bnb_4bit_quant_type": quant_type,
         "bnb_4bit_use_double_quant": double_quant,
-        "bnb_4bit_compute_dtype": "float32" if precision == "fp32" else "bfloat16",
+        "bnb_4bit_compute_dtype": compute_type or ("float32" if precision == "fp32" else "bfloat16"),
     }
     return Recipe(options, quant_type + ("+double" if double_quant else ""))
 

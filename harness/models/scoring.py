@@ -58,12 +58,18 @@ def _forward(model: Any, sequences: Sequence[Sequence[int]], precision: str) -> 
     import torch
 
     device = next(model.parameters()).device
-    vocabulary = model.get_input_embeddings().weight.shape[0]
+    vocabulary = entries(model)
     for batch in batches(sequences, vocabulary):
         ids, mask = padded([sequences[index] for index in batch])
         with torch.no_grad(), autocast(precision, device.type):
             logits = model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits
         yield batch, torch.log_softmax(logits[:, :-1].float(), dim=-1).cpu()
+
+
+def entries(model: Any) -> int:
+    """Entries of a live model's vocabulary, also where its weights are divided over processes (DeepSpeed)."""
+    weight = model.get_input_embeddings().weight
+    return int(getattr(weight, "ds_shape", weight.shape)[0])
 
 
 def padded(sequences: Sequence[Sequence[int]]) -> tuple[Any, Any]:

@@ -1,19 +1,20 @@
-"""Training a linear head over a model's mean state, with the model frozen (a probe) or trained along."""
+"""Training a linear head over a model's mean state, whatever a technique changes of the model below it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.contract import KIND_OF_HEAD, Checkpoint, Job
 from harness.data.windows import spread
 from harness.errors import DataError
-from harness.models.fresh import with_weights
 from harness.models.loading import autocast, load_tokenizer
-from harness.models.pooled import fresh_head, save_pooled, truncated
+from harness.models.pooled import below_head, save_head, truncated
 from harness.models.scoring import padded
+from harness.training.change import Change, all_weights, finished, merged_first, open_or_make, save
 from harness.training.examples import tokenize
 from harness.training.loop import train
 from harness.training.seeding import seed_everything
@@ -31,28 +32,38 @@ class Examples:
     classes: list[str]
 
 
-def train_head(job: Job, view: str, *, frozen: bool) -> Checkpoint:
-    """Train a head for ``view`` (``labels`` or ``choices``); the model below it learns too unless ``frozen``."""
+def train_head(job: Job, change: Change | None, view: str) -> Checkpoint:
+    """Train a head for ``view`` (``labels`` or ``choices``), and below it what ``change`` makes trainable.
+
+    Without a change the model stays as it is, which is a probe.
+    """
     setup = training_setup(job)
     meter = job.meter
     with meter.span("load"):
         tokenizer = load_tokenizer(job.checkpoint)
+        start = merged_first(job)
     with meter.span("data"):
         examples = _examples(job, view, tokenizer, setup.sequence_length)
     with meter.span("load"):
+        backbone = open_or_make(start, tokenizer, job, setup, change=change, headless=True)
         seed_everything(job.seed)
         facts = {"view": view, "classes": examples.classes, "length": setup.sequence_length}
-        model = fresh_head(job.checkpoint, tokenizer, job.precision, job.hardware, facts)
+        model = below_head(backbone, job.precision, facts)
         model.requires_grad_(False)
         model.head.requires_grad_(True)
-        if not frozen:
-            model.reader().requires_grad_(True)
+        if change is not None:
+            model.set_reader(change.prepare(model.reader(), setup))
     evaluate = _evaluator(model, examples.validation, setup.precision, job.hardware.device)
     kind = KIND_OF_HEAD[view]
     train(job, setup, model, tokenizer, examples.train, evaluate, kind=kind, collator=collate)
-    with meter.span("save"):
-        save_pooled(model, job.part("model"))
-    return with_weights(job.checkpoint).with_parts(kind=kind, model=job.part("model"))
+    change = change or all_weights()
+    save(job, setup, model, lambda: _write(model, change, job.part(change.part)))
+    return finished(job, start, change, kind)
+
+
+def _write(model: Any, change: Change, folder: Path) -> None:
+    change.save(model.backbone if change.part == "model" else model.reader(), folder)
+    save_head(model, folder)
 
 
 def collate(batch: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

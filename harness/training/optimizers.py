@@ -9,24 +9,42 @@ _NOT_HIDDEN = ("embed", "lm_head", "wte", "wpe", "shared.weight", "relative_atte
 
 
 def build_optimizer(name: str, model: Any, learning_rate: float, weight_decay: float) -> Any:
-    """Return ``adamw`` over every trainable parameter, or ``muon``: Muon for matrices, AdamW for the rest.
+    """Return an optimiser over every trainable parameter.
 
-    Muon (Jordan et al. 2024, ``torch.optim.Muon``) orthogonalises the momentum of hidden weight matrices; embeddings,
-    norms and biases keep AdamW, both at the same peak rate.
+    ``adamw`` is torch's. ``paged_adamw`` is bitsandbytes' 32-bit AdamW whose state lies in unified memory (Dettmers et
+    al. 2023). ``muon`` (Jordan et al. 2024, ``torch.optim.Muon``) orthogonalises the momentum of hidden weight
+    matrices; embeddings, norms and biases keep AdamW, both at the same peak rate.
     """
     import torch
 
     trainable = [(key, value) for key, value in model.named_parameters() if value.requires_grad]
     if name == "adamw":
         return torch.optim.AdamW([value for _, value in trainable], lr=learning_rate, weight_decay=weight_decay)
+    if name == "paged_adamw":
+        from bitsandbytes.optim import PagedAdamW32bit
+
+        return PagedAdamW32bit([value for _, value in trainable], lr=learning_rate, weight_decay=weight_decay)
     return _muon_with_adamw(trainable, learning_rate, weight_decay)
+
+
+def optimizer_state(optimizer: Any) -> list[Any]:
+    """Every tensor of more than one value that an optimiser keeps: moments, not the counters of steps."""
+    import torch
+
+    kept = (value for part in _parts(optimizer) for state in part.state.values() for value in state.values())
+    return [value for value in kept if isinstance(value, torch.Tensor) and value.numel() > 1]
+
+
+def _parts(optimizer: Any) -> list[Any]:
+    """The optimisers below accelerate's wrapper: several where one was made of them."""
+    plain = getattr(optimizer, "optimizer", optimizer)
+    parts: list[Any] = getattr(plain, "inner", [plain])
+    return parts
 
 
 def never_reached(model: Any, optimizer: Any) -> list[str]:
     """Names of trainable parameters that no gradient ever reached: an optimiser keeps no state for them."""
-    plain = getattr(optimizer, "optimizer", optimizer)
-    parts = getattr(plain, "inner", [plain])
-    reached = {id(parameter) for part in parts for parameter in part.state}
+    reached = {id(parameter) for part in _parts(optimizer) for parameter in part.state}
     return [name for name, value in model.named_parameters() if value.requires_grad and id(value) not in reached]
 
 

@@ -13,12 +13,14 @@ from typing import Any
 from harness.contract import Checkpoint, Job, TrainingSetup
 from harness.models.fresh import with_weights
 from harness.models.loading import load_tokenizer
-from harness.models.scoring import token_bytes
+from harness.models.scoring import entries, token_bytes
+from harness.training.change import open_or_make, save
 from harness.training.examples import packed_text, text_to_score
-from harness.training.loop import Collator, Evaluate, train
+from harness.training.loop import Evaluate, train
 from harness.training.seeding import seed_everything
 from harness.training.setup import training_setup
-from harness.training.stages import mean_loss, open_or_make
+from harness.training.trainer import Collator
+from harness.training.validation import mean_loss
 
 VALIDATION_WINDOWS = 24
 
@@ -54,11 +56,15 @@ def pretrain(job: Job, objective_of: Callable[[Job, Any], Objective]) -> Checkpo
     train(job, setup, model, tokenizer, objective.examples, evaluate, kind=objective.kind, collator=objective.collator)
     meter.metric("train_bytes", setup.steps * setup.batch_size * length * objective.bytes_per_token)
     made: dict[str, Any] = {"model": job.part("model")}
-    with meter.span("save"):
+    if objective.own_tokenizer:
+        made["tokenizer"] = job.part("tokenizer")
+
+    def write() -> None:
         model.save_pretrained(made["model"])
         if objective.own_tokenizer:
-            made["tokenizer"] = job.part("tokenizer")
             tokenizer.save_pretrained(made["tokenizer"])
+
+    save(job, setup, model, write)
     return with_weights(job.checkpoint).with_parts(kind=objective.kind, **made)
 
 
@@ -78,7 +84,7 @@ def causal_objective(job: Job, tokenizer: Any) -> Objective:
 def _model_of_size(job: Job, tokenizer: Any, setup: TrainingSetup, kind: str) -> Any:
     """The model to train; a given one grows where the objective added tokens."""
     model = open_or_make(job.checkpoint, tokenizer, job, setup)
-    if kind != "causal" and len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+    if kind != "causal" and len(tokenizer) > entries(model):
         seed_everything(job.seed)
         model.resize_token_embeddings(len(tokenizer))
     return model

@@ -8,27 +8,27 @@ from typing import Any
 from harness.contract import Checkpoint, Job
 from harness.errors import DataError
 from harness.models.encoder_decoder import collate, target_log_probabilities
-from harness.models.fresh import with_weights
 from harness.models.loading import load_tokenizer
+from harness.training.change import Change, finished, merged_first, open_or_make, save
 from harness.training.examples import tokenize
 from harness.training.loop import train
 from harness.training.seeding import seed_everything
 from harness.training.setup import training_setup
-from harness.training.stages import open_or_make
 
 VALIDATION_PAIRS = 64
 Pair = tuple[list[int], list[int]]
 
 
-def finetune_encoder_decoder(job: Job) -> Checkpoint:
-    """Train all weights on the pairs of ``text_to_text`` that fit the sequence length on either side."""
+def learn_pairs(job: Job, change: Change) -> Checkpoint:
+    """Train on the pairs of ``text_to_text`` that fit the sequence length on either side."""
     setup = training_setup(job)
     meter = job.meter
     with meter.span("load"):
         tokenizer = load_tokenizer(job.checkpoint)
-        model = open_or_make(job.checkpoint, tokenizer, job, setup)
-        model.requires_grad_(True)
+        start = merged_first(job)
+        model = open_or_make(start, tokenizer, job, setup, change=change)
         seed_everything(job.seed)
+        model = change.prepare(model, setup)
     with meter.span("data"):
         length = setup.sequence_length
         pairs = _pairs(job.data.view("text_to_text", "train"), tokenizer, length)
@@ -46,9 +46,8 @@ def finetune_encoder_decoder(job: Job) -> Checkpoint:
 
     examples = [{"source": source, "target": target} for source, target in pairs]
     train(job, setup, model, tokenizer, examples, evaluate, kind="seq2seq", collator=batch_of)
-    with meter.span("save"):
-        model.save_pretrained(job.part("model"))
-    return with_weights(job.checkpoint).with_parts(model=job.part("model"))
+    save(job, setup, model, lambda: change.save(model, job.part(change.part)))
+    return finished(job, start, change)
 
 
 def _pairs(items: Sequence[Mapping[str, str]], tokenizer: Any, length: int) -> list[Pair]:

@@ -65,7 +65,8 @@ def test_opened_again_the_base_is_4_bit_again(trained, tmp_path, logits):
     scorer = ran.adapter.eval(job)
     assert scorer.describe()["quantized_layers"] == {"nf4+double": LINEAR_LAYERS}
     assert any("lora_" in name for name, _ in scorer.model.named_parameters())
-    assert (logits(scorer.model) - logits(live.eval())).abs().max() < 1e-5
+    # On a CPU with AVX512-BF16 bitsandbytes evaluates in bfloat16, whatever the precision; training it does not.
+    assert (logits(scorer.model) - logits(live.eval())).abs().max() < 0.02
 
 
 def test_the_quantised_base_is_not_the_given_one(trained, llama, open_live, logits):

@@ -36,7 +36,7 @@ class LinearProbe(Adapter):
         """Train the layer on the view's training split."""
         from harness.training.heads import train_head
 
-        return train_head(job, self.params.view, frozen=True)
+        return train_head(job, None, self.params.view)
 
     def eval(self, job: Job) -> Any:
         """Open the model with its layer."""

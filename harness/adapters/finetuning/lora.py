@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from harness.contract import Adapter, Checkpoint, Job, TrainingParams, param
+from harness.contract import Job, param
+from harness.training.finetuning import FineTuning, FineTuningParams
 
 
-class Lora(Adapter):
+class Lora(FineTuning):
     """Trains B (d x r) and A (r x k) beside frozen weights: h = Wx + (alpha / r) BAx."""
 
     summary = "low-rank adapters"
-    source = "Hu et al. 2021, arXiv:2106.09685; library: peft"
+    source = "Hu et al. 2021, arXiv:2106.09685; rsLoRA arXiv:2312.03732; DoRA arXiv:2402.09353; library: peft"
     requires = ("torch", "transformers", "accelerate", "peft")
     gives = frozenset({"peft"})
-    view = "instructions"
 
     @dataclass(frozen=True)
-    class Params(TrainingParams):
+    class Params(FineTuningParams):
         learning_rate: float = param(5e-3, "peak learning rate", low=0.0)
         rank: int = param(8, "rank r of the update", low=1)
         alpha: int | None = param(None, "scale numerator; twice the rank where not given", low=1)
@@ -25,10 +26,11 @@ class Lora(Adapter):
             None, "module names separated by commas, or all-linear; PEFT's table (query and value) where not given"
         )
         dropout: float = param(0.0, "dropout on the adapter's input", low=0.0, high=1.0)
+        rank_stabilized: bool = param(False, "scale by alpha / sqrt(r) instead of alpha / r (rsLoRA)", neutral=False)
+        dora: bool = param(False, "learn the magnitude of each weight's columns apart (DoRA)", neutral=False)
 
-    def train(self, job: Job) -> Checkpoint:
-        """Train the adapters; the base weights stay as they are."""
-        from harness.training.lora import add_lora, save_adapters
-        from harness.training.stages import finetune
+    def change(self, job: Job) -> Any:
+        """The adapters learn; the base weights stay as they are."""
+        from harness.training.lora import low_rank
 
-        return finetune(job, add_lora(self.params), save_adapters, part="peft")
+        return low_rank(self.params, rank_stabilized=self.params.rank_stabilized, dora=self.params.dora)
