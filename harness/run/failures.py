@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 
 from harness.errors import DoesNotFit, HarnessError, InvalidMeasurement
@@ -31,6 +32,8 @@ def status_of(error: BaseException) -> tuple[str, str]:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether this is memory running out, on the CPU or on a GPU (torch's own class is known by its name)."""
     if isinstance(error, MemoryError | DoesNotFit) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_TEXTS)
 

@@ -16,11 +16,12 @@ from harness.errors import InvalidMeasurement
 from harness.metrics import metric as declared
 from harness.run import memory
 from harness.run.contention import compare, usage
-from harness.run.steps import RATES, Steps
+from harness.run.steps import LOSS_ENDS, RATES, Steps
 from harness.run.timeline import BESIDE_THE_WORK, Timeline
 
 # Spans that the worker itself needs, or that look at the work from outside: their memory is not the technique's.
 NOT_THE_WORK = BESIDE_THE_WORK | {"start", "import", "seal", "inspect"}
+CONTENTION = ("contention_share", "supervisor_cpu_share")
 _CUDA_METRICS = {
     "allocated_bytes": "cuda_peak_allocated_bytes",
     "reserved_bytes": "cuda_peak_reserved_bytes",
@@ -30,11 +31,15 @@ _CUDA_METRICS = {
 
 
 class Meter:
-    """Implements ``harness.contract.Meter``. ``started`` is the worker's first instruction, on the monotonic clock."""
+    """Implements ``harness.contract.Meter``. ``started`` is the worker's first instruction, on the monotonic clock.
+
+    ``alone`` is False in one of several processes that train together: the others are no contention.
+    """
 
     def __init__(
-        self, *, started: float | None = None, log: Path | None = None, supervisors: tuple[int, ...] = ()
-    ) -> None:
+        self, *, started: float | None = None, log: Path | None = None, supervisors: tuple[int, ...] = (),
+        alone: bool = True,
+    ) -> None:  # fmt: skip
         self.timeline = Timeline(started=started)
         self.steps = Steps()
         self.points: list[dict[str, float]] = []
@@ -46,9 +51,11 @@ class Meter:
         self.invalid: str | None = None
         self.runtime_memory_bytes = 0
         self._log = log
+        self._alone = alone
         self._supervisors = supervisors
         self._before = usage(supervisors)
         self._step: tuple[float, float, str] | None = None
+        self._elsewhere: dict[str, float] = {}
 
     @contextlib.contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -131,6 +138,29 @@ class Meter:
         """Note the memory of the interpreter and its libraries; called once, before any work."""
         self.runtime_memory_bytes = memory.resident_bytes()
 
+    def take_over(
+        self, within: str, spans: Sequence[Mapping[str, Any]], steps: Mapping[str, Sequence[Any]],
+        curve: Sequence[Mapping[str, float]], metrics: Mapping[str, float], observed: Mapping[str, Any],
+        flags: Sequence[str],
+    ) -> None:  # fmt: skip
+        """Take over what was measured in other processes during the span ``within``, whose rest keeps its name.
+
+        Rates and totals follow from ``steps``; of memory the given figures stand.
+        """
+        self.timeline.divide(within, spans)
+        for seconds, *counts in zip(
+            *(steps[name] for name in ("seconds", "tokens", "nonpadding_tokens", "loss_tokens")), strict=True
+        ):
+            self.steps.add(seconds, *counts)
+        for step, loss in enumerate(steps["loss"], start=1):
+            self.step_loss(step, loss)
+        self.points = [dict(point) for point in curve]
+        derived = {*RATES, "wall_seconds", "step_seconds", "train_tokens", *CONTENTION, *LOSS_ENDS}
+        self._elsewhere = {name: value for name, value in metrics.items() if name not in derived}
+        self.observed.update(observed)
+        for text in flags:
+            self.flag(text)
+
     def finish(self) -> dict[str, Any]:
         """Close everything and return the record's measured fields; ``invalid`` then says why not to believe them."""
         self.timeline.close_all()
@@ -140,7 +170,9 @@ class Meter:
         except InvalidMeasurement as error:
             self.invalid = self.invalid or str(error)
         self._derive_memory()
-        self._judge_contention()
+        if self._alone:
+            self._judge_contention()
+        self.metrics |= self._elsewhere
         return {
             "wall_seconds": self.timeline.wall_seconds(),
             "spans": [span.as_record() for span in self.timeline.spans.values()],

@@ -9,7 +9,8 @@ import importlib
 import random
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -43,21 +44,31 @@ def perform(job: Mapping[str, Any], meter: Meter) -> None:
 
         measure(meter)
         return
-    with meter.span("import"):
-        adapter, task, modifiers = _plugins(job)
-    meter.libraries_loaded()
     scratch = Path(job["cache"]) / "partial" / f"{job['step']}.{job['attempt']}"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
-        with meter.span("data"):
-            request = _request(job, adapter, task, modifiers, scratch, meter)
-        if task is not None:
-            _evaluate(job, adapter, task, request)
-        else:
-            _make(job, adapter, request)
+        with prepared(job, meter, scratch) as (adapter, task, request):
+            if task is not None:
+                _evaluate(job, adapter, task, request)
+            else:
+                _make(job, adapter, request, meter)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextmanager
+def prepared(
+    job: Mapping[str, Any], meter: Meter, scratch: Path, *, rank: int = 0
+) -> Iterator[tuple[Any, Any, Job]]:
+    """Import what a job needs and open its data and checkpoint: its adapter, its task if any, and the request."""
+    with meter.span("import"):
+        adapter, task, modifiers = _plugins(job)
+    meter.libraries_loaded()
+    with meter.span("data"):
+        request = _request(job, adapter, task, modifiers, scratch, meter)
+        request.rank = rank
+    yield adapter, task, request
 
 
 def _plugins(job: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
@@ -95,7 +106,7 @@ def _request(job: Mapping[str, Any], adapter: Any, task: Any, modifiers: list[An
         meter.flag(f"data set '{data.name}' differs from the expected one: its fingerprint is {data.fingerprint[:16]}")
     return Job(
         params=task.params if task is not None else adapter.params,
-        checkpoint=_checkpoint(job),
+        checkpoint=Checkpoint("none", {}) if getattr(task, "measures_training", False) else _checkpoint(job),
         data=data,
         precision=job["precision"],
         hardware=_known(Hardware, job["hardware"]),
@@ -128,22 +139,36 @@ def _checkpoint(job: Mapping[str, Any]) -> Checkpoint:
     return open_input(job)
 
 
-def _make(job: Mapping[str, Any], adapter: Any, request: Job) -> None:
+def _make(job: Mapping[str, Any], adapter: Any, request: Job, meter: Meter) -> None:
     """Train or compress, seal what was made, and record what is really there."""
     from harness.models.checkpoint import load, seal
 
-    with request.meter.span(job["operation"]):
-        made = getattr(adapter, job["operation"])(request)
+    if job["operation"] == "train" and request.hardware.ranks > 1 and adapter.gives != {"tokenizer"}:
+        from harness.run.ranks import train_on_ranks
+
+        made = train_on_ranks(job, request, meter)
+    else:
+        with meter.span(job["operation"]):
+            made = getattr(adapter, job["operation"])(request)
     with request.meter.span("seal"):
         if not isinstance(made, Checkpoint):
             raise StepError(f"{job['operation']} returned no checkpoint but {type(made).__name__}")
         seal(made, request.output, Path(job["cache"]), job["step"])
     with request.meter.span("inspect"):
-        _inspect(load(Path(job["cache"]), job["step"]), request.meter)
+        _inspect(load(Path(job["cache"]), job["step"]), request.meter, trained=job["operation"] == "train")
 
 
 def _evaluate(job: Mapping[str, Any], adapter: Any, task: Any, request: Job) -> None:
     """Open the checkpoint with the adapter of the last stage, let the task score it, keep what others need."""
+    if task.measures_training:
+        from harness.run.probe import libraries, probe
+
+        with request.meter.span("import"):
+            libraries()
+        folder = request.output / "probe"
+        request.probe = lambda budget, memory_bytes: probe(job, folder, budget, memory_bytes)
+        task.score(adapter, request)
+        return
     with request.meter.span("load"):
         scorer = adapter.eval(request)
     if hasattr(scorer, "describe"):
@@ -159,10 +184,12 @@ def _evaluate(job: Mapping[str, Any], adapter: Any, task: Any, request: Job) -> 
             request.artefacts.rename(final)
 
 
-def _inspect(checkpoint: Checkpoint, meter: Any) -> None:
-    from harness.models.inspect import checkpoint_bytes, inspect_checkpoint, weight_bytes
+def _inspect(checkpoint: Checkpoint, meter: Any, *, trained: bool) -> None:
+    from harness.models.inspect import checkpoint_bytes, inspect_checkpoint, shipped_bytes, weight_bytes
 
     meter.observe("checkpoint", inspect_checkpoint(checkpoint))
+    if trained:
+        meter.metric("further_task_bytes", sum(shipped_bytes(checkpoint, name) for name in checkpoint.made))
     meter.metric("checkpoint_bytes", checkpoint_bytes(checkpoint))
     meter.metric("weight_bytes", weight_bytes(checkpoint))
 

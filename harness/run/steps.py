@@ -20,6 +20,7 @@ RATES = {
     "nonpadding_tokens_per_second": "nonpadding_tokens",
     "loss_tokens_per_second": "loss_tokens",
 }
+LOSS_ENDS = ("train_loss_first", "train_loss_last")
 
 
 @dataclass
@@ -90,10 +91,7 @@ class Steps:
             return {}
         losses = [self.losses[step] for step in sorted(self.losses)]
         tenth = max(1, len(losses) // 10)
-        return {
-            "train_loss_first": statistics.fmean(losses[:tenth]),
-            "train_loss_last": statistics.fmean(losses[-tenth:]),
-        }
+        return dict(zip(LOSS_ENDS, (statistics.fmean(losses[:tenth]), statistics.fmean(losses[-tenth:])), strict=True))
 
 
 def check_rate(name: str, rate: float, seconds: float, amount: float) -> None:

@@ -6,7 +6,7 @@ So the self times of the spans sum to the wall time, or the difference is time t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +77,17 @@ class Timeline:
         if name in BESIDE_THE_WORK:
             memory.return_free_memory()
             self.can_reset = memory.reset_peak() and self.can_reset
+
+    def divide(self, name: str, spans: Sequence[Mapping[str, Any]]) -> None:
+        """Give a closed span's seconds to spans that were measured inside it, elsewhere; the rest stays its own."""
+        whole = self.spans[name]
+        for told in spans:
+            span = self.spans.setdefault(told["name"], Span(told["name"]))
+            span.seconds += told["seconds"]
+            span.raise_peaks(told["peak_memory_bytes"], told["cuda"])
+            whole.seconds -= told["seconds"]
+        if whole.seconds < 0:
+            raise InvalidMeasurement(f"what was measured within '{name}' takes {-whole.seconds:.3f} s more than that")
 
     def wall_seconds(self) -> float:
         """From the first instruction to the end of the last span."""
