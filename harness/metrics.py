@@ -165,12 +165,48 @@ _DECLARED = (
         "num_alloc_retries of torch.cuda.memory_stats.",
     ),
     Metric("checkpoint_bytes", "B", "lower", "Size on disk", "Bytes of the checkpoint's files that a user would ship."),
+    Metric(
+        "further_task_bytes", "B", "lower", "Bytes per further task",
+        "Bytes of the parts that a training made: what another task over the same base would add.",
+    ),
     Metric("weight_bytes", "B", "lower", "Weights on disk", "Bytes of the weight files alone (model and adapters)."),
     Metric(
         "bits_per_weight", "bit", "lower", "Bits per weight",
         "Bits of the weight files over the number of parameters.",
     ),
     Metric("parameters", "1", "none", "Parameters", "Number of parameters, tied ones once."),
+    Metric(
+        "rank_parameter_bytes", "B", "lower", "Parameters per process",
+        "Bytes of parameters that one of several training processes holds between steps; the largest process's.",
+    ),
+    Metric(
+        "rank_gradient_bytes", "B", "lower", "Gradients per process",
+        "The most bytes of gradients that lie in one of several training processes at one moment.",
+    ),
+    Metric(
+        "rank_optimizer_bytes", "B", "lower", "Optimiser state per process",
+        "Bytes of optimiser state, its own copies of weights included, that one of several training processes holds.",
+    ),
+    Metric(
+        "communication_seconds", "s", "lower", "Communication per step",
+        "Seconds of collectives per optimiser step, as the backend reports them in two profiled warm-up steps.",
+    ),
+    # frontier
+    Metric(
+        "largest_batch", "1", "higher", "Largest batch",
+        "Sequences per optimiser step of the largest batch that trained within the memory cap; 0 where none did.",
+    ),
+    Metric(
+        "longest_sequence", "token", "higher", "Longest sequence",
+        "Tokens of the longest sequence that trained within the memory cap, at the stated batch.",
+    ),
+    Metric(
+        "frontier_tokens", "token", "higher", "Tokens at the frontier", "Batch times sequence length at the frontier."
+    ),
+    Metric(
+        "frontier_peak_bytes", "B", "none", "Peak at the frontier",
+        "Peak memory above the beginning of the largest training that fitted.",
+    ),
     # training facts
     Metric(
         "model_flops_per_token", "FLOP/token", "none", "Model FLOPs per token",
@@ -180,6 +216,10 @@ _DECLARED = (
     Metric("trainable_parameters", "1", "none", "Trainable parameters", "Parameters that require a gradient."),
     Metric("trainable_share", "share", "none", "Trainable share", "Trainable parameters over all parameters."),
     Metric("optimizer_steps", "1", "none", "Optimiser steps", "Optimiser steps that were really taken."),
+    Metric(
+        "overflow_steps", "1", "lower", "Overflowing steps",
+        "Optimiser steps that loss scaling left out because a gradient overflowed in fp16.",
+    ),
     Metric("train_tokens", "token", "none", "Tokens trained on", "All tokens of all optimiser steps."),
     Metric(
         "train_bytes", "byte", "none", "Text trained on",

@@ -33,6 +33,7 @@ from harness.contract import Adapter, Budget, Checkpoint, Hardware, Job, Trainin
 from harness.errors import DataError
 from harness.metrics import metric as declared
 from harness.parameters import build_params
+from harness.plan.expression import parse_call
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"hidden_size": 64, "intermediate_size": 128, "layers": 2, "heads": 4, "kv_heads": 2, "context": 128}
@@ -180,7 +181,7 @@ def meter() -> RecordingMeter:
 
 @pytest.fixture(scope="session")
 def make_job(tiny_data: TinyData, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Job]:
-    """Make a job: ``make_job(checkpoint, params=..., steps=4, modifiers=["..."], **fields of Job)``."""
+    """Make a job: ``make_job(checkpoint, params=..., steps=4, modifiers=["a(x=1)"], **fields of Job)``."""
 
     def make(
         checkpoint: Checkpoint, *, precision: str = "fp32", seed: int = 0, modifiers: Sequence[str] = (),
@@ -188,9 +189,10 @@ def make_job(tiny_data: TinyData, tmp_path_factory: pytest.TempPathFactory) -> C
         evaluations: int = 0, **fields: Any,
     ) -> Job:  # fmt: skip
         def modify(setup: TrainingSetup) -> TrainingSetup:
-            for name in modifiers:
-                kind: Any = adapter_class(name)
-                setup = kind(kind.Params()).modify(setup)
+            for text in modifiers:
+                call = parse_call(text)
+                kind: Any = adapter_class(call.name)
+                setup = kind(build_params(kind.Params, dict(call.params), owner=call.name)).modify(setup)
             return setup
 
         given: dict[str, Any] = {

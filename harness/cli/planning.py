@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,13 @@ from harness.plan.job import jobs
 from harness.plan.plan import Plan, plan
 from harness.plan.steps import Step
 from harness.plan.suite import Suite, load
+from harness.results.record import Record
 from harness.results.store import Store
 from harness.run.environment import ISOLATION_MODES, hard_id, plan_time_facts
 
 SUITES = Path("suites")
+# Statuses of an attempt that says nothing about what was tried.
+UNFINISHED = ("done", "skipped", "interrupted")
 
 
 def suite_file(name: str) -> Path:
@@ -31,17 +35,21 @@ def suite_file(name: str) -> Path:
     return SUITES / f"{name}.yaml"
 
 
-def planned(name: str, results: Path, isolation: str, *, again: bool = False) -> Plan:
-    """Plan a suite here; steps that this installation has measured already are done, unless ``again``."""
+def planned(name: str, results: Path, isolation: str) -> Plan:
+    """Plan a suite here; steps that this installation has measured already are done."""
     suite = load(suite_file(name))
-    return plan_of(suite, Store(results), isolation, again=again)
+    return plan_of(suite, Store(results), isolation)
 
 
-def plan_of(suite: Suite, store: Store, isolation: str, *, again: bool = False) -> Plan:
-    """Plan a suite against a store; ``UsageError`` where the isolation is unknown or there is nothing to measure."""
+def plan_of(suite: Suite, store: Store, isolation: str, *, since: str = "") -> Plan:
+    """Plan a suite against a store; ``UsageError`` where the isolation is unknown or there is nothing to measure.
+
+    Only records that started at ``since`` (a time stamp) or later count: with the present one, nothing is done yet.
+    """
     if isolation not in ISOLATION_MODES:
         raise UsageError(f"unknown isolation mode '{isolation}'; known: {', '.join(ISOLATION_MODES)}")
-    made = plan(suite) if again else plan(suite, done=_done(store, suite.name, isolation), kept=_kept(store))
+    known = _Known(store, suite.name, isolation, since)
+    made = plan(suite, done=known.done, kept=_kept(store), tried=known.tried)
     if not made.steps:
         raise UsageError(f"{suite.file}: nothing to measure: give tasks, or a method that trains or compresses")
     return made
@@ -67,15 +75,31 @@ def data_specs(name: str | None) -> dict[str, Any]:
     return {step.data.word: dict(step.data.spec) for step in steps if step.reads_data}
 
 
-def _done(store: Store, suite: str, isolation: str) -> Callable[[Step], bool]:
-    ids: dict[Any, str] = {}
+class _Known:
+    """What the store knows of steps under this machine's hard facts."""
 
-    def done(step: Step) -> bool:
-        if step.hardware not in ids:
-            ids[step.hardware] = hard_id(plan_time_facts(vars(step.hardware), isolation))
-        return store.find_done(step.id, ids[step.hardware], suite) is not None
+    def __init__(self, store: Store, suite: str, isolation: str, since: str) -> None:
+        self.store, self.suite, self.isolation, self.since = store, suite, isolation, since
+        self.ids: dict[Any, str] = {}
 
-    return done
+    def done(self, step: Step) -> bool:
+        """Whether a step was measured."""
+        return self._record(step) is not None
+
+    def tried(self, step: Step) -> float | None:
+        """The loss at the end of a trial's curve; infinite where its latest attempt failed, None where it has none."""
+        record = self._record(step)
+        if record is not None:
+            return float(record["curve"][-1]["validation_loss"])
+        latest = self.store.latest(step.id, self.suite)
+        failed = latest is not None and latest["started"] >= self.since and latest["status"] not in UNFINISHED
+        return math.inf if failed else None
+
+    def _record(self, step: Step) -> Record | None:
+        if step.hardware not in self.ids:
+            self.ids[step.hardware] = hard_id(plan_time_facts(vars(step.hardware), self.isolation))
+        found = self.store.find_done(step.id, self.ids[step.hardware], self.suite)
+        return found if found is not None and found["started"] >= self.since else None
 
 
 def _kept(store: Store) -> Callable[[Step], bool]:

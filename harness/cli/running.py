@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 from harness.cli.planning import plan_of, suite_file
@@ -12,7 +13,8 @@ from harness.cli.progress import listener
 from harness.plan.job import jobs
 from harness.plan.plan import Plan
 from harness.plan.steps import Step
-from harness.plan.suite import load
+from harness.plan.suite import Suite, load
+from harness.results.record import utc_now
 from harness.results.store import Store
 from harness.run.events import Outcome
 from harness.run.launcher import Terminated, run, run_job
@@ -26,15 +28,7 @@ def run_suite(
     store = Store(results)
     store.check_writable()
     store.records(suite.name)  # a record of a newer version is found before anything is measured
-    plan = plan_of(suite, store, isolation, again=again)
-    store.write_plan(suite.name, plan.to_dict())
-    began = time.monotonic()
-    outcome = _sweep(plan, store, isolation, as_json=as_json)
-    seconds = time.monotonic() - began
-    if as_json:
-        _print_json(plan, outcome, seconds)
-    else:
-        _say(plan, outcome, seconds)
+    outcome = _parts(suite, store, isolation, since=utc_now() if again else "", as_json=as_json)
     if reports is not None and outcome.stopped is None:
         _report(suite.name, results, reports, as_json=as_json)
     return outcome.exit_code
@@ -53,6 +47,28 @@ def run_one_job(path: Path, *, as_json: bool) -> int:
         reason = f": {record['reason']}" if record["reason"] else ""
         print(f"{record['record']} {record['status']} after {record['wall_seconds'] or 0:.1f} s{reason}")
     return 0 if record["status"] == "done" else 1
+
+
+def _parts(suite: Suite, store: Store, isolation: str, *, since: str, as_json: bool) -> Outcome:
+    """Run all that can be planned; where parameters are tuned that is the trials first, and then the cells.
+
+    How a trial ended is no failure of the suite: the outcome is that of the last part, with the counts of all.
+    """
+    began, statuses, waited = time.monotonic(), Counter[str](), -1
+    while True:
+        plan = plan_of(suite, store, isolation, since=since)
+        store.write_plan(suite.name, plan.to_dict())
+        outcome = _sweep(plan, store, isolation, as_json=as_json)
+        statuses += outcome.statuses
+        if not plan.waiting or outcome.stopped is not None or len(plan.waiting) == waited:
+            break
+        waited = len(plan.waiting)
+    seconds = time.monotonic() - began
+    if as_json:
+        _print_json(plan, outcome, statuses, seconds)
+    else:
+        _say(plan, outcome, statuses, seconds)
+    return outcome
 
 
 def _sweep(plan: Plan, store: Store, isolation: str, *, as_json: bool) -> Outcome:
@@ -91,18 +107,18 @@ def _command() -> list[str]:
     return ["harness", *sys.argv[1:]]
 
 
-def _say(plan: Plan, outcome: Outcome, seconds: float) -> None:
-    words = ", ".join(f"{count} {status}" for status, count in sorted(outcome.statuses.items()))
+def _say(plan: Plan, outcome: Outcome, statuses: Counter[str], seconds: float) -> None:
+    words = ", ".join(f"{count} {status}" for status, count in sorted(statuses.items()))
     if words:
         print(f"{plan.suite.name}: {words} in {seconds:.0f} s; {outcome.already} were done already")
     if outcome.stopped:
         print(f"stopped by {outcome.stopped}; the same command continues where this one stopped")
 
 
-def _print_json(plan: Plan, outcome: Outcome, seconds: float) -> None:
+def _print_json(plan: Plan, outcome: Outcome, statuses: Counter[str], seconds: float) -> None:
     found = {
         "suite": plan.suite.name,
-        "statuses": dict(sorted(outcome.statuses.items())),
+        "statuses": dict(sorted(statuses.items())),
         "already_done": outcome.already,
         "stopped": outcome.stopped,
         "seconds": round(seconds, 3),

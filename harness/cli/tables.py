@@ -26,6 +26,8 @@ def show_plan(plan: Plan) -> None:
         f"{counts['cells']} cells, {counts['steps']} steps ({shared} shared by several cells): "
         f"{counts['runnable']} to run, {counts['done']} done already, {counts['skipped']} skipped"
     )
+    if plan.waiting:
+        print(f"{len(plan.waiting)} more cells wait for {len(plan.trials)} trials that choose their parameters")
 
 
 def show_rows(results: Path, suite: str | None, csv: str | None, parquet: Path | None, *, as_json: bool) -> None:

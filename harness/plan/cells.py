@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any
 
 from harness.contract import Hardware
-from harness.errors import SuiteError
+from harness.errors import SuiteError, UsageError
 from harness.plan.methods import ResolvedMethod, canonical_json
 from harness.plan.sources import DataSource, ModelSource, hardware_text
 from harness.plan.suite import AXES, Rule, Suite, Sweep
@@ -56,7 +56,7 @@ def expand(suite: Suite) -> list[Point]:
     """Return every cell of the suite once; ``SuiteError`` where none is left or two sweeps contradict each other."""
     found: dict[Cell, Point] = {}
     for sweep in suite.sweeps:
-        for cell, values in _cells(sweep):
+        for cell, values in _cells(suite, sweep):
             method, model, data, precision, hardware = values
             earlier = found.get(cell)
             if earlier is None:
@@ -68,7 +68,7 @@ def expand(suite: Suite) -> list[Point]:
     return list(found.values())
 
 
-def _cells(sweep: Sweep) -> Iterator[tuple[Cell, tuple[Any, ...]]]:
+def _cells(suite: Suite, sweep: Sweep) -> Iterator[tuple[Cell, tuple[Any, ...]]]:
     names = list(sweep.axes)
     at = {name: names.index(name) for name in AXES}
     order = [at[name] for name in AXES]
@@ -79,7 +79,16 @@ def _cells(sweep: Sweep) -> Iterator[tuple[Cell, tuple[Any, ...]]]:
         values = (method, model, data, precision, hardware)
         if excluded and any(match(*values, seed) for match in excluded):
             continue
+        method, precision = _at_precision(suite, method, precision)
+        values = (method, model, data, precision, hardware)
         yield Cell(method.text, model.word, data.word, precision, _hardware_text(hardware), seed), values
+
+
+def _at_precision(suite: Suite, method: ResolvedMethod, precision: str) -> tuple[ResolvedMethod, str]:
+    try:
+        return suite.resolver.at_precision(method, precision)
+    except UsageError as error:
+        raise SuiteError(str(error), file=suite.file) from None
 
 
 def _matcher(rule: Rule, sweep: Sweep) -> Callable[..., bool]:

@@ -8,24 +8,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract import Hardware
+from harness.contract import Budget, Hardware, Modifier, TrainingParams, TrainingSetup
+from harness.errors import UsageError
 from harness.models.architectures import ARCHITECTURES
 from harness.plan.machine import Machine
 from harness.plan.methods import ResolvedAdapter, ResolvedStage, ResolvedTask
 from harness.plan.sources import DataSource, ModelSource
+from harness.training.setup import plain_setup
 
 
 @dataclass(frozen=True)
 class State:
     """A checkpoint as the plan knows it: its kind and parts, whether its weights mean anything, its architecture.
 
-    ``architecture`` is None where a model is given rather than made here.
+    ``architecture`` is None where a model is given rather than made here; ``last`` names a technique whose adapters
+    cannot be merged, so that nothing can follow it.
     """
 
     kind: str
     parts: frozenset[str]
     trained: bool
     architecture: str | None = None
+    last: str | None = None
 
     @classmethod
     def of(cls, model: ModelSource) -> State:
@@ -39,7 +43,8 @@ class State:
             return self
         trained = self.trained or (stage.learns and "model" in adapter.gives)
         kind = self.kind_with_weights if "model" in adapter.gives else self.kind
-        return State(adapter.makes_kind or kind, self.parts | adapter.gives, trained, self.architecture)
+        last = None if adapter.merges else stage.call.name
+        return State(adapter.makes_kind or kind, self.parts | adapter.gives, trained, self.architecture, last)
 
     @property
     def kind_with_weights(self) -> str:
@@ -71,6 +76,18 @@ class Fit:
         if key not in self._states:
             self._states[key] = _misfit(stage, state)
         return self._states[key] or (_view(stage.call, data) if stage.operations else None)
+
+    def setup(self, stage: ResolvedStage, budget: Budget | None, precision: str) -> str | None:
+        """Return why the modifiers of a stage that trains cannot change its set-up as asked, or None."""
+        if budget is None or not isinstance(stage.call.params, TrainingParams):
+            return None
+        try:
+            setup = plain_setup(stage.call.params, budget, precision, steps=1)
+            for modifier in stage.modifiers:
+                setup = _modified(modifier, setup)
+        except UsageError as error:
+            return str(error)
+        return None
 
     def task(self, task: ResolvedTask, state: State, data: DataSource) -> str | None:
         """Return why ``task`` cannot score a checkpoint like ``state``, or None."""
@@ -110,6 +127,14 @@ class Fit:
         return self._software[key]
 
 
+def _modified(modifier: ResolvedAdapter, setup: TrainingSetup) -> TrainingSetup:
+    assert isinstance(modifier.adapter, Modifier)
+    try:
+        return modifier.adapter.modify(setup)
+    except UsageError as error:
+        raise UsageError(f"{modifier.name}: {error}") from None
+
+
 def _unscorable(task: ResolvedTask, state: State, data: DataSource) -> str | None:
     kind = task.kind
     if kind.kinds and state.kind not in kind.kinds:
@@ -126,6 +151,8 @@ def _misfit(stage: ResolvedStage, state: State) -> str | None:
     adapter, name = stage.call.adapter, stage.call.name
     if not stage.operations:
         return None
+    if state.last is not None:
+        return f"{state.last} leaves adapters that cannot be merged into the weights: nothing can follow it"
     if adapter.kinds and state.kind not in adapter.kinds:
         return f"{stage.call.text} works on {_either(adapter.kinds)} models, this one is {state.kind}"
     # A technique that makes no weights passes an architecture on as it is.

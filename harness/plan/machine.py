@@ -27,8 +27,11 @@ class Machine:
             return "no CUDA device on this machine"
         if hardware.device == "cuda" and hardware.devices > self.cuda_devices:
             return f"{hardware.devices} CUDA devices asked for, this machine has {self.cuda_devices}"
-        if hardware.ranks > 1 or (hardware.device == "cpu" and hardware.devices > 1):
-            return "several ranks or CPU devices are not supported yet"
+        if hardware.device == "cpu" and hardware.devices > 1:
+            return "a machine has one CPU device; several processes are ranks"
+        if hardware.ranks > (hardware.devices if hardware.device == "cuda" else self.cores):
+            unit = "CUDA devices" if hardware.device == "cuda" else "cores"
+            return f"{hardware.ranks} ranks need as many {unit}"
         if hardware.threads > self.cores:
             return f"{hardware.threads} threads asked for, this machine has {self.cores} cores"
         return None

@@ -33,6 +33,7 @@ class ResolvedCall:
     params: Any
     text: str
     methods: tuple[tuple[str, ResolvedMethod], ...] = ()
+    kind: type[Any] = object
 
     @cached_property
     def complete(self) -> dict[str, Any]:
@@ -43,7 +44,9 @@ class ResolvedCall:
     @cached_property
     def identity(self) -> str:
         """Canonical JSON of what determines a result: the name and the parameters, not the module."""
-        return canonical_json({"name": self.name, "params": contract.identifying(self.params)})
+        found = {"name": self.name, "params": contract.identifying(self.params)}
+        revision = getattr(self.kind, "revision", 0)
+        return canonical_json(found | ({"revision": revision} if revision else {}))
 
     def document(self) -> dict[str, Any]:
         """What a job file says of it."""
@@ -95,11 +98,8 @@ class ResolvedStage:
         """Budget of this stage where ``given`` is divided by ``share``; None where nothing is trained."""
         if not self.learns:
             return None
-        if self.has_own_budget:
-            params = self.call.params
-            tokens = None if params.steps is not None else params.tokens
-            return replace(given, steps=params.steps, tokens=tokens, bytes=None)
-        if share == 1 or not self.budgeted:
+        given = given.of_stage(self.call.params)
+        if share == 1 or not self.budgeted or self.has_own_budget:
             return given
         amounts = ((name, getattr(given, name)) for name in ("steps", "tokens", "bytes"))
         return replace(given, **{name: max(1, total // share) for name, total in amounts if total})
@@ -169,7 +169,7 @@ class Resolver:
         for stage in method.stages:
             calls = [self._adapter_axes(call, table or {}, text) for call in (stage.call, *stage.modifiers)]
             stages.append([self._stage(combination, text) for combination in itertools.product(*calls)])
-        return [self._chain(chain) for chain in itertools.product(*stages)]
+        return [self.chain(chain) for chain in itertools.product(*stages)]
 
     def tasks(self, text: str) -> list[ResolvedTask]:
         """Parse a task and return one per point of its axes."""
@@ -182,6 +182,24 @@ class Resolver:
             text = canonical_call(call.name, params)
             found.append(ResolvedTask(call.name, module, params, text, kind=kind, task=kind(params)))
         return found
+
+    def at_precision(self, method: ResolvedMethod, precision: str) -> tuple[ResolvedMethod, str]:
+        """Return what ``method`` is once modifiers that only name a precision are taken for that precision.
+
+        ``UsageError`` where they contradict ``precision``, or stand at some of the stages that train and not at others.
+        """
+        named = {_named_precision(stage) for stage in method.stages if stage.learns}
+        if named <= {None}:
+            return method, precision
+        wanted = named.pop()
+        if named or wanted is None:
+            raise UsageError(f"'{method.text}': one precision for every stage that trains; use precision: instead")
+        if precision not in ("fp32", wanted):
+            raise UsageError(f"'{method.text}' is at {wanted}, which contradicts the precision {precision}")
+        stages = [
+            [stage.call, *(one for one in stage.modifiers if not _names_precision(one))] for stage in method.stages
+        ]
+        return self.chain([self._stage(calls, method.text) for calls in stages]), wanted
 
     def _adapter_axes(self, call: Call, table: Table, text: str) -> list[ResolvedAdapter]:
         try:
@@ -229,8 +247,11 @@ class Resolver:
             self._stages[text] = ResolvedStage(first, tuple(rest), text, first.kind.operations())
         return self._stages[text]
 
-    def _chain(self, stages: Sequence[ResolvedStage]) -> ResolvedMethod:
-        """Build the chain from its prefixes; a ``base`` within a longer chain says nothing and is left out."""
+    def chain(self, stages: Sequence[ResolvedStage]) -> ResolvedMethod:
+        """Return the method of these stages, built from its prefixes.
+
+        A ``base`` within a longer chain says nothing and is left out.
+        """
         kept = [stage for stage in stages if stage.text != "base"] or list(stages[:1])
         method: ResolvedMethod | None = None
         for end in range(1, len(kept) + 1):
@@ -240,6 +261,15 @@ class Resolver:
             method = self._methods[text]
         assert method is not None
         return method
+
+
+def _names_precision(call: ResolvedAdapter) -> bool:
+    return isinstance(call.adapter, Modifier) and call.adapter.precision is not None
+
+
+def _named_precision(stage: ResolvedStage) -> str | None:
+    return next((one.adapter.precision for one in stage.modifiers if isinstance(one.adapter, Modifier)
+                 and one.adapter.precision is not None), None)  # fmt: skip
 
 
 def expand(given: Mapping[str, Any]) -> list[dict[str, Any]]:

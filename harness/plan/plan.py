@@ -19,18 +19,24 @@ from harness.plan.methods import ResolvedMethod, ResolvedStage, ResolvedTask
 from harness.plan.sources import DataSource, ModelSource
 from harness.plan.steps import DONE, RUNNABLE, SKIPPED, Step, step_id
 from harness.plan.suite import Suite, Sweep, collector_paused
+from harness.plan.tuning import Trial, Tried, Tuner
 
 FORMAT = 1
 
 
 @dataclass(eq=False)
 class Plan:
-    """Cells in the order of the suite, steps in an order in which they can run, and for each cell its steps."""
+    """Cells in the order of the suite, steps in an order in which they can run, and for each cell its steps.
+
+    ``trials`` choose the parameters that the suite tunes; ``waiting`` are the cells whose trials are not all finished.
+    """
 
     suite: Suite
     cells: list[Cell]
     steps: list[Step]
     cell_steps: list[list[Step]]
+    trials: list[Trial] = field(default_factory=list)
+    waiting: list[Cell] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
         """Number of cells, and of steps by state."""
@@ -58,6 +64,8 @@ class Plan:
                 for cell, steps in zip(self.cells, self.cell_steps, strict=True)
             ],
             "steps": [step.to_dict() for step in self.steps],
+            "trials": [trial.to_dict() for trial in self.trials],
+            "waiting": [{"id": cell.id, **asdict(cell)} for cell in self.waiting],
         }
 
 
@@ -66,22 +74,32 @@ def plan(
     *,
     done: Callable[[Step], bool] | None = None,
     kept: Callable[[Step], bool] | None = None,
+    tried: Tried | None = None,
     machine: Machine | None = None,
 ) -> Plan:
     """Return the plan of ``suite`` on ``machine`` (this one if not given).
 
     ``done`` says whether a step has been measured already, ``kept`` whether what other steps need of it (checkpoint or
     artefact) is still there: a step that was measured runs again where a step that must run needs what is gone.
+    ``tried`` gives the validation loss that a tuning trial ended with.
     """
     with collector_paused():
-        points = expand(suite)
-        builder = _Builder(suite, machine or this_machine())
-        for number, point in enumerate(points):
+        builder = Builder(suite, machine or this_machine())
+        tuner = Tuner(builder, suite.resolver, tried or (lambda step: None))
+        cells: dict[Cell, Point] = {}
+        waiting: list[Cell] = []
+        for point in expand(suite):
+            found = tuner.resolve(point)
+            if found is None:
+                waiting.append(point.cell)
+            else:
+                cells.setdefault(found.cell, found)
+        for number, point in enumerate(cells.values()):
             builder.add(number, point)
         steps = list(builder.steps.values())
         if done is not None:
             _mark_done(steps, done, kept or (lambda step: True))
-        return Plan(suite, [point.cell for point in points], steps, builder.cell_steps)
+        return Plan(suite, list(cells), steps, builder.cell_steps, tuner.trials, waiting)
 
 
 def _mark_done(steps: Sequence[Step], done: Callable[[Step], bool], kept: Callable[[Step], bool]) -> None:
@@ -128,7 +146,7 @@ class _Place:
     scores: dict[tuple[Any, ...], Step] = field(default_factory=dict)
 
 
-class _Builder:
+class Builder:
     """Builds steps cell by cell. Chains are remembered by place, method, seed and terms; steps by id."""
 
     def __init__(self, suite: Suite, machine: Machine) -> None:
@@ -147,13 +165,21 @@ class _Builder:
         found: list[Step] = []
         for sweep in point.sweeps:
             terms = self.terms(sweep, point.method)
-            found.extend(self.chain(place, point.method, seed, terms).path)
+            found.extend(self._path(place, point.method, seed, terms, sweep))
             found.extend([self.score(place, point.method, seed, terms, task) for task in sweep.tasks])
         if len(point.sweeps) > 1:
             found = list(dict.fromkeys(found))
         for step in found:
             step.cells.append(number)
         self.cell_steps.append(found)
+
+    def _path(
+        self, place: _Place, method: ResolvedMethod, seed: int | None, terms: _Terms, sweep: Sweep
+    ) -> tuple[Step, ...]:
+        """Steps that make what a cell's tasks ask for: not the last stage's where they all measure its training."""
+        if not sweep.tasks or not all(task.kind.measures_training for task in sweep.tasks):
+            return self.chain(place, method, seed, terms).path
+        return () if method.before is None else self.chain(place, method.before, seed, terms).path
 
     def place(self, model: ModelSource, data: DataSource, precision: str, hardware: Hardware) -> _Place:
         """The place with these coordinates."""
@@ -215,6 +241,7 @@ class _Builder:
             others += [(key, node.last)] if node.last is not None else []
         for operation in stage.operations:
             budget = stage.budget(terms.budget, terms.share) if operation == "train" else None
+            reason = reason or self.fit.setup(stage, budget, place.precision)
             reads_data = stage.call.adapter.view is not None
             step = self._step(
                 place, operation, method, None, seed, budget, last, None, tuple(others), reads_data,
@@ -233,6 +260,9 @@ class _Builder:
         step = place.scores.get(key)
         if step is not None:
             return step
+        if task.kind.measures_training:
+            step = place.scores[key] = self._probing(place, method, seed, terms, task)
+            return step
         node = self.chain(place, method, seed, terms)
         reason = node.reason or self.fit.task(task, node.state, place.data)
         reference = None
@@ -248,6 +278,22 @@ class _Builder:
         if task.kind.compares_with_reference and method is self.base and place.precision == "fp32":
             step.keeps_artefact = True
         return step
+
+    def _probing(
+        self, place: _Place, method: ResolvedMethod, seed: int | None, terms: _Terms, task: ResolvedTask
+    ) -> Step:
+        """The step of a task that measures the training of the last stage: it begins with what that stage would."""
+        stage = method.last
+        before = self.start(place) if method.before is None else self.chain(place, method.before, seed, terms)
+        reason = before.reason or self.fit.stage(stage, before.state, place.data, place.precision, place.hardware)
+        budget = stage.budget(terms.budget, terms.share)
+        if budget is None:
+            reason = reason or f"{task.name} measures training, and {stage.call.name} does not train"
+        reason = reason or self.fit.setup(stage, budget, place.precision)
+        return self._step(
+            place, "eval", method, task, seed, budget, before.last, None, (), stage.call.adapter.view is not None,
+            method.text, reason,
+        )  # fmt: skip
 
     def _reference(
         self, place: _Place, method: ResolvedMethod, seed: int | None, terms: _Terms, task: ResolvedTask

@@ -23,7 +23,7 @@ from harness.plan.expression import parse
 from harness.plan.form_errors import validate
 from harness.plan.methods import ResolvedMethod, ResolvedTask, Resolver, Table
 from harness.plan.sources import DataSource, ModelSource, Recipe
-from harness.plan.suite_file import BudgetForm, ModelForm, RuleForm, SuiteForm, SweepForm, to_schema
+from harness.plan.suite_file import BudgetForm, ModelForm, RuleForm, SuiteForm, SweepForm, TuneForm, to_schema
 
 __all__ = ["AXES", "Rule", "Suite", "Sweep", "load", "load_text", "to_schema"]
 
@@ -42,6 +42,15 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Tuning:
+    """Which parameter of each technique is chosen by trials, among which values."""
+
+    params: Mapping[str, tuple[str, tuple[Any, ...]]]
+    seed: int
+    precision: str | None
+
+
+@dataclass(frozen=True)
 class Sweep:
     """One grid. ``axes`` are in the order of the file, the first varying slowest."""
 
@@ -50,6 +59,7 @@ class Sweep:
     budget: Budget
     divides_budget: bool = False
     exclude: tuple[Rule, ...] = ()
+    tune: Tuning | None = None
 
     def share(self, method: ResolvedMethod) -> int:
         """By how much the budget is divided for one stage of ``method``."""
@@ -184,6 +194,7 @@ class _Loader:
             exclude=tuple(
                 self._rule(rule, (*at["exclude"], index), table) for index, rule in enumerate(given["exclude"] or [])
             ),
+            tune=self._tuning(given["tune"], at["tune"], table, axes["seed"], budget),
         )
 
     def _given(self, key: str, part: SweepForm | None) -> Any:
@@ -258,6 +269,32 @@ class _Loader:
             self.document.fail("a rule of exclude names nothing; give e.g. method: or uses:", at)
         return Rule(frozenset(form.uses or ()), allowed)
 
+    def _tuning(
+        self, form: TuneForm | None, at: Path_, table: Table, seeds: Sequence[int], budget: Budget
+    ) -> Tuning | None:
+        """Check that every technique is tuned in one parameter of its own, by as many trials as any other."""
+        if form is None:
+            return None
+        params: dict[str, tuple[str, tuple[Any, ...]]] = {}
+        for name, given in form.params.items():
+            with self.at(*at, "params", name):
+                kind = catalogue.adapter_class(name)
+                if len(given) != 1:
+                    raise UsageError(f"tune: one parameter of '{name}', not {len(given)}")
+                ((key, values),) = given.items()
+                if key in table.get(name, {}):
+                    raise UsageError(f"tune: {key} of '{name}' is given under params: already")
+                checked = [getattr(catalogue.build_params(kind.Params, {key: one}, owner=name), key) for one in values]
+                params[name] = (key, tuple(dict.fromkeys(checked)))
+        if len({len(values) for _, values in params.values()}) > 1:
+            counts = ", ".join(f"{name} {len(values)}" for name, (_, values) in params.items())
+            self.document.fail(f"tune: every technique gets as many trials ({counts})", at)
+        if form.seed in seeds:
+            self.document.fail(f"tune: the seed of the trials, {form.seed}, is a cell's too; give another", at)
+        if budget.evaluations < 1:
+            self.document.fail("tune: trials need evaluations: 1 or more in the budget", at)
+        return Tuning(params, form.seed, form.precision)
+
     def _check_budget(self, methods: Sequence[ResolvedMethod], budget: Budget, at: Path_) -> None:
         given = budget.steps is not None or budget.tokens is not None
         for stage in (stage for method in methods for stage in method.stages):
@@ -286,7 +323,7 @@ class _Loader:
         return "base" if "base" in methods else None
 
 
-_KEYS = (*AXES, "params", "tasks", "budget", "exclude")
+_KEYS = (*AXES, "params", "tasks", "budget", "exclude", "tune")
 
 
 def _refuse_reserved(name: str, words: Sequence[str]) -> None:

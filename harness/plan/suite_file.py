@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Precision = Literal["fp32", "bf16-mixed", "bf16"]
+Precision = Literal["fp32", "bf16-mixed", "bf16", "fp16-mixed", "fp16"]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 Scalar = int | float | str | bool | None
@@ -128,6 +128,16 @@ Devices = Annotated[list[_Device], _Some, BeforeValidator(_as_list, json_schema_
 Tasks = Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
 
 
+class TuneForm(_Form):
+    """How parameters are chosen: by validation loss, with as many trials for each technique."""
+
+    params: dict[str, dict[str, Annotated[list[Scalar], Field(min_length=2)]]] = Field(
+        description="technique: {parameter: values to try}; a method that gives the parameter itself is left alone"
+    )
+    seed: Seed = Field(1000, description="seed of the trials; no cell may have it")
+    precision: Precision | None = Field(None, description="precision of the trials; the cell's own if not given")
+
+
 class RuleForm(_Form):
     """Leaves out the cells for which every key matches."""
 
@@ -152,6 +162,7 @@ class SweepForm(_Form):
     params: dict[str, dict[str, Scalar | list[Any]]] | None = Field(None, description="parameters by technique")
     tasks: Tasks | None = Field(None, description="what is measured, e.g. perplexity(view=instructions)")
     budget: BudgetForm | None = None
+    tune: TuneForm | None = None
     exclude: list[RuleForm] | None = None
     baseline: str | None = Field(None, description="the method that others are compared with")
 

@@ -24,6 +24,7 @@ from harness.report.tokenizer_models import tokenizer_models
 from harness.report.tokenizer_speed import learning, tokenizer_speed
 from harness.report.tradeoffs import tradeoffs
 from harness.report.training import training
+from harness.report.tuning import tuning, without_trials
 from harness.report.vocabularies import languages, lost, vocabularies
 
 
@@ -60,6 +61,7 @@ def content_of(results_folder: Path | str, suite: str, installation: str | None 
     chosen = Content(frame, items, {}, facts, installation).installation
     plans = store.plans(suite)
     plan = plans.get(str(chosen)) or next(iter(plans.values()), {})
+    frame = without_trials(frame, plan)
     planned = [cell.get("method") for cell in plan.get("cells") or []]
     names = short_names([*planned, *frame["method"].dropna().unique()])
     told = {"suite": suite, **names.in_plan(plan), "settings": names.sentence()}
@@ -74,7 +76,7 @@ def compose(content: Content) -> Document:
         opening.append(Paragraph(str(plan["question"]), "lead"))
     opening.append(Bullets(headline(content), "headline"))
     optional = (
-        vocabularies(content), tokenizer_speed(content), languages(content), tokenizer_models(content),
+        tuning(content), vocabularies(content), tokenizer_speed(content), languages(content), tokenizer_models(content),
         learning(content), objectives(content), compression(content), training(content), speed(content),
         tradeoffs(content), lost(content), ledger(content),
     )  # fmt: skip

@@ -33,7 +33,7 @@ def headline(content: Content) -> list[str]:
         start = f"On {where}: " if where else ""
         parts = (_qualities, cutting_in_words, premiums_in_words, _divergence, _smallest, _fastest)
         found = [sentence for part in parts for sentence in part(content, which)]
-        if not any(content.is_baseline(outcome.key) for outcome in content.groups(which)):
+        if not found and not any(content.is_baseline(outcome.key) for outcome in content.groups(which)):
             found += _learned(content, which)
         if found and start:
             found[0] = f"{start}{found[0][0].lower()}{found[0][1:]}"

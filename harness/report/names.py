@@ -48,7 +48,8 @@ class Names:
 
     def _column(self, values: pandas.Series[Any]) -> pandas.Series[Any]:
         if isinstance(values.dtype, pandas.CategoricalDtype):
-            return values.cat.rename_categories(self.of)
+            # What no row has any more (a trial's method, say) would be a second thing of one short name.
+            return values.cat.remove_unused_categories().cat.rename_categories(self.of)
         return values.map(self.of)
 
     def _step(self, step: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from harness.errors import SuiteError
@@ -79,3 +81,32 @@ def test_two_budgets_for_one_cell_are_refused():
     with pytest.raises(SuiteError, match="two sweeps give 'lora' different budgets"):
         cells(text.format("lora"))
     assert len(cells(text.format("int8"))) == 1
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16-mixed", "[fp32, bf16-mixed]"])
+def test_mixed_precision_is_the_precision_by_another_name(planned, precision):
+    text = f"method: [lora + mixed_precision, lora]\nprecision: {precision}\nbudget: {{steps: 5}}\ntasks: choice\n"
+    plan = planned(text)
+    cells = {(cell.method, cell.precision) for cell in plan.cells}
+    assert cells == {("lora", "bf16-mixed")} | ({("lora", "fp32")} if "fp32" in precision else set())
+    named = planned("method: lora\nprecision: bf16-mixed\nbudget: {steps: 5}\ntasks: choice\n")
+    assert {step.id for step in named.steps} <= {step.id for step in plan.steps}
+
+
+@pytest.mark.parametrize(
+    ("method", "precision", "message"),
+    [
+        ("lora + mixed_precision", "bf16", "'lora + mixed_precision' is at bf16-mixed, which contradicts"),
+        ("lora + mixed_precision(dtype=fp16)", "bf16-mixed", "is at fp16-mixed, which contradicts"),
+        ("lora + mixed_precision > full_finetune", "fp32", "one precision for every stage that trains"),
+    ],
+)
+def test_a_contradiction_of_precisions_is_one_line(planned, method, precision, message):
+    with pytest.raises(SuiteError, match=re.escape(message)):
+        planned(f"method: {method}\nprecision: {precision}\nbudget: {{steps: 5}}\n")
+
+
+def test_modifiers_that_do_not_fit_the_budget_say_why(planned):
+    plan = planned("method: lora + gradient_accumulation(steps=3)\nbudget: {steps: 5, batch_size: 8}\ntasks: choice\n")
+    reason = "gradient_accumulation: 3 steps do not divide a batch of 8 sequences"
+    assert {step.reason for step in plan.steps if step.cells} == {reason}

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 
-from harness.contract import MEASUREMENT_VERSION, param
+from harness.contract import MEASUREMENT_VERSION, identifying, param
 from harness.plan.machine import Machine
 from harness.plan.methods import ResolvedCall
 
@@ -65,12 +65,12 @@ def test_the_identity_is_canonical_json_of_what_determines_the_result(planned):
         "method: 'lora(rank=4) + slower > int8'\ntasks: perplexity\nbudget: {steps: 7}\nhardware: cpu(threads=2)\n"
     )
     for step in plan.steps:
-        task = None if step.task is None else {"name": step.task.name, "params": step.task.complete}
+        task = None if step.task is None else {"name": step.task.name, "params": identifying(step.task.params)}
         call = step.stage.call
         identity = {
             "operation": step.operation,
-            "adapter": {"name": call.name, "params": call.complete},
-            "modifiers": [{"name": one.name, "params": one.complete} for one in step.stage.modifiers],
+            "adapter": {"name": call.name, "params": identifying(call.params)},
+            "modifiers": [{"name": one.name, "params": identifying(one.params)} for one in step.stage.modifiers],
             "task": task,
             "model": {key: value for key, value in step.model.spec.items() if key != "path"},
             "data": dict(step.data.spec) if step.reads_data else None,
@@ -104,6 +104,13 @@ def test_a_parameter_that_came_later_leaves_the_ids_of_its_neutral_value():
 
     assert identity(After()) == identity(Later(scaled=False)) == identity(Before())
     assert identity(After(scaled=True)) == identity(Later()) != identity(Before())
+
+
+def test_a_technique_that_does_something_else_has_other_ids(planned, monkeypatch):
+    before = planned("method: lora\nbudget: {steps: 7}\n")
+    monkeypatch.setattr(before.steps[0].stage.call.kind, "revision", 1)
+    after = planned("method: lora\nbudget: {steps: 7}\n")
+    assert {step.id for step in before.steps}.isdisjoint({step.id for step in after.steps})
 
 
 def test_the_identity_ignores_what_does_not_matter(planned):

@@ -22,6 +22,8 @@ class OutOfMemoryError(RuntimeError):
         (DoesNotFit("80 GiB"), "out_of_memory"),
         (OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."), "out_of_memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."), "out_of_memory"),
+        (OSError(12, "Cannot allocate memory"), "out_of_memory"),
+        (OSError(28, "No space left on device"), "failed"),
         (RuntimeError("shapes do not match"), "failed"),
         (Interrupted("SIGTERM"), "interrupted"),
     ],

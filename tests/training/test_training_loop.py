@@ -7,13 +7,14 @@ import time
 from dataclasses import replace
 
 import pytest
+import torch
 
 from harness.contract import TrainingSetup
 from harness.errors import InvalidMeasurement
 from harness.models.loading import load_model, load_tokenizer
 from harness.models.scoring import target_log_probabilities
 from harness.run.meter import Meter
-from harness.training import loop
+from harness.training import loop, trainer
 from harness.training.examples import encode_pair, instruction_examples
 
 SETUP = TrainingSetup(
@@ -168,7 +169,7 @@ def test_a_parameter_that_no_gradient_reaches_makes_the_step_invalid(train, opti
 def rates(monkeypatch):
     """Learning rates of every group at every optimiser step."""
     seen = []
-    build = loop.build_optimizer
+    build = trainer.build_optimizer
 
     def building(*args):
         optimizer = build(*args)
@@ -176,7 +177,7 @@ def rates(monkeypatch):
             inner.register_step_pre_hook(lambda one, *_: seen.append([group["lr"] for group in one.param_groups]))
         return optimizer
 
-    monkeypatch.setattr(loop, "build_optimizer", building)
+    monkeypatch.setattr(trainer, "build_optimizer", building)
     return seen
 
 
@@ -213,8 +214,8 @@ def test_clipping_arrives(run, llama):
 
 def test_weight_decay_arrives(train, monkeypatch):
     built = []
-    build = loop.build_optimizer
-    monkeypatch.setattr(loop, "build_optimizer", lambda *args: built.append(build(*args)) or built[-1])
+    build = trainer.build_optimizer
+    monkeypatch.setattr(trainer, "build_optimizer", lambda *args: built.append(build(*args)) or built[-1])
     train(replace(SETUP, steps=1, evaluations=0, weight_decay=0.25))
     assert [group["weight_decay"] for group in built[0].param_groups] == [0.25]
 
@@ -224,3 +225,27 @@ def test_what_is_really_trained_is_observed(run, llama):
     assert observed["setup"]["steps"] == 1 and observed["setup"]["optimizer"] == "adamw"
     assert observed["model"]["layer_classes"]["Linear"] > 14
     assert len(observed["trainable"]) == 8
+
+
+@pytest.mark.parametrize("technique", ["full_finetune", "lora", "qlora", "prefix_tuning", "bottleneck_adapter"])
+def test_looking_does_not_change_what_is_learnt(run, llama, technique):
+    """Evaluations in between must leave no trace: bitsandbytes' 4-bit layers lost their gradient after one."""
+    job = {"steps": 6, "batch_size": 8}
+    unseen = run(technique, llama, job=job).losses
+    seen = run(technique, llama, job={**job, "evaluations": 3}).losses
+    assert seen == pytest.approx(unseen, rel=1e-6)
+
+
+def test_a_product_without_a_gradient_ends_the_training(train):
+    """torch only warns of one, and goes on with a wrong gradient."""
+    library = torch.library.Library("harness_test", "DEF")
+    library.define("double(Tensor x) -> Tensor")
+    library.impl("double", lambda x: 2 * x, "CPU")
+
+    def through_it(model):
+        forward = model.lm_head.forward
+        model.lm_head.forward = lambda x: forward(torch.ops.harness_test.double(x))
+
+    with pytest.raises(Exception, match="autograd kernel was not registered"):
+        train(replace(SETUP, evaluations=0), change=through_it)
+    library._destroy()

@@ -8,7 +8,7 @@ import pytest
 
 from harness.contract import Budget, Checkpoint, TrainingParams
 from harness.errors import UsageError
-from harness.training.setup import stage_budget, training_setup
+from harness.training.setup import training_setup
 
 NOTHING = Checkpoint(kind="none", parts={})
 
@@ -19,7 +19,8 @@ def test_everything_that_a_technique_and_a_budget_say_arrives(make_job):
     )
     job = make_job(NOTHING, params=params, steps=7, batch_size=6, micro_batch_size=3, evaluations=3, precision="bf16")
     setup = training_setup(job)
-    assert {name: getattr(setup, name) for name in vars(params) if hasattr(setup, name)} == {
+    own = set(vars(params)) - {"batch_size", "sequence_length"}
+    assert {name: getattr(setup, name) for name in own if hasattr(setup, name)} == {
         "learning_rate": 0.5, "schedule": "linear", "warmup_share": 0.2, "optimizer": "muon", "weight_decay": 0.1,
         "max_grad_norm": 2.0, "steps": 7,
     }  # fmt: skip
@@ -61,4 +62,9 @@ def test_modifiers_come_last(make_job):
 )
 def test_a_stages_own_budget_goes_before_the_suites(params, steps):
     budget = Budget(steps=10, batch_size=8, sequence_length=64)
-    assert stage_budget(budget, params).optimizer_steps() == steps
+    assert budget.of_stage(params).optimizer_steps() == steps
+
+
+def test_a_stages_own_batch_and_length_go_before_the_suites(make_job):
+    setup = training_setup(make_job(NOTHING, params=TrainingParams(batch_size=2, sequence_length=16), batch_size=8))
+    assert (setup.batch_size, setup.micro_batch_size, setup.sequence_length) == (2, 2, 16)
