@@ -42,6 +42,13 @@ def deciding(frame: pandas.DataFrame, installation: str | None = None) -> pandas
     return frame[frame["record"].isin(set(chosen))]
 
 
+def items_of_deciding(items: pandas.DataFrame, rows: pandas.DataFrame) -> pandas.DataFrame:
+    """The per-item scores that belong to ``rows``, which are those of the records that decide: one record per step."""
+    kept = rows[["installation", "record"]].astype(str).drop_duplicates()
+    of = pandas.MultiIndex.from_frame(items[["installation", "record"]].astype(str))
+    return items[of.isin(pandas.MultiIndex.from_frame(kept))]
+
+
 def installation_of(frame: pandas.DataFrame, wanted: str | None = None) -> str | None:
     """The installation whose rows a report uses: ``wanted`` if it has any, else that of the latest record."""
     status = frame.loc[frame["metric"] == "status", ["installation", "started"]].astype(str)

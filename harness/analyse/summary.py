@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas
 
-from harness.analyse.cells import GROUP, deciding, members, prefixes
+from harness.analyse.cells import GROUP, deciding, items_of_deciding, members, prefixes
 from harness.analyse.paired import UNTRANSFORMED, ItemScores, difference
 from harness.analyse.statistics import Interval, bootstrap_median, mean_interval
 from harness.metrics import metric as declared
@@ -51,7 +51,7 @@ def summarize(
     if values.empty:
         return pandas.DataFrame(columns=list(COLUMNS))
     baseline = baseline or (plan or {}).get("baseline")
-    scores = ItemScores(items)
+    scores = ItemScores(items_of_deciding(items, rows))
     samples = _samples(rows)
     lines = [_line(key, group, scores, samples) for key, group in values.groupby(list(KEYS), dropna=False, sort=True)]
     lossy = {(line["method"], line["data"]) for line in lines if line["metric"] == ROUND_TRIPS and line["value"] < 1}

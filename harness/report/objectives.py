@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from harness.analyse.cells import CHAIN
+from harness.analyse.cells import CHAIN, items_of_deciding
 from harness.analyse.paired import ItemScores
 from harness.analyse.summary import Line, is_tied
 from harness.catalogue import adapter_class, group_of
@@ -125,7 +125,7 @@ def _answers(
 ) -> dict[tuple[Objective, Question], Line]:
     """Lines of the summary, their marks made anew: those of the summary hold within one model."""
     found = {}
-    items = ItemScores(content.items)
+    items = ItemScores(items_of_deciding(content.items, content.rows))
     for question in questions:
         further, task, metric = question
         same = {

@@ -189,3 +189,12 @@ def test_a_step_that_seeds_share_counts_once(synthetic: ModuleType) -> None:
 
 def test_nothing_done_gives_an_empty_table(synthetic: ModuleType) -> None:
     assert table([synthetic.record("eval", "base", status="failed", reason="x")]).empty
+
+
+def test_items_of_an_attempt_that_no_longer_decides_are_not_compared(synthetic: ModuleType) -> None:
+    base = scored(synthetic, "base", [1, 1, 0, 0])
+    records = [base, scored(synthetic, "int8", [0, 0, 0, 0]), scored(synthetic, "int8", [1, 1, 1, 0], attempt=2)]
+    records.append(scored(synthetic, "int8", [0, 0, 0, 1], installation="000000000000"))
+    whole = table(records, baseline="base", installation=base["environment"]["installation"])
+    found = line(whole, "int8", "choice_accuracy", "choice")
+    assert found["value"] == 0.75 and found["difference"] == pytest.approx(0.25)
