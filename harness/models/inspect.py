@@ -36,6 +36,7 @@ def describe_model(model: Any) -> dict[str, Any]:
         "dtypes": dict(sorted(dtypes.items())),
         "quantized_layers": dict(sorted(quantized.items())),
         "parameters": sum(logical_size(parameter) for parameter in model.parameters()),
+        "layers": getattr(model.config, "num_hidden_layers", None),
         "attention": getattr(model.config, "_attn_implementation", None),
     }
 

@@ -7,7 +7,7 @@ step; what cannot run is kept with the reason. The launcher takes the steps in t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -37,6 +37,7 @@ class Plan:
     cell_steps: list[list[Step]]
     trials: list[Trial] = field(default_factory=list)
     waiting: list[Cell] = field(default_factory=list)
+    baseline: str | None = None
 
     def counts(self) -> dict[str, int]:
         """Number of cells, and of steps by state."""
@@ -56,7 +57,7 @@ class Plan:
             "suite": self.suite.name,
             "question": self.suite.question,
             "notes": list(self.suite.notes),
-            "baseline": self.suite.baseline,
+            "baseline": self.baseline,
             "limits": dict(self.suite.limits),
             "counts": self.counts(),
             "cells": [
@@ -88,18 +89,26 @@ def plan(
         tuner = Tuner(builder, suite.resolver, tried or (lambda step: None))
         cells: dict[Cell, Point] = {}
         waiting: list[Cell] = []
+        tuned: dict[str, set[str]] = {}
         for point in expand(suite):
             found = tuner.resolve(point)
             if found is None:
                 waiting.append(point.cell)
             else:
                 cells.setdefault(found.cell, found)
+                tuned.setdefault(point.method.text, set()).add(found.method.text)
         for number, point in enumerate(cells.values()):
             builder.add(number, point)
         steps = list(builder.steps.values())
         if done is not None:
             _mark_done(steps, done, kept or (lambda step: True))
-        return Plan(suite, list(cells), steps, builder.cell_steps, tuner.trials, waiting)
+        return Plan(suite, list(cells), steps, builder.cell_steps, tuner.trials, waiting, _baseline(suite, tuned))
+
+
+def _baseline(suite: Suite, tuned: Mapping[str, set[str]]) -> str | None:
+    """The baseline as its cells are called, which is another name where trials gave it the same value everywhere."""
+    names = tuned.get(suite.baseline or "", set())
+    return next(iter(names)) if len(names) == 1 else suite.baseline
 
 
 def _mark_done(steps: Sequence[Step], done: Callable[[Step], bool], kept: Callable[[Step], bool]) -> None:

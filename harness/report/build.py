@@ -12,12 +12,18 @@ from harness.report.compression import compression
 from harness.report.content import Content
 from harness.report.document import Block, Bullets, Document, Paragraph, Section
 from harness.report.figures import svg
+from harness.report.forgetting import forgetting
+from harness.report.growth import growth
 from harness.report.headline import headline
 from harness.report.ledger import ledger
+from harness.report.limits import limits
+from harness.report.lora_settings import lora_settings
 from harness.report.names import short_names
 from harness.report.objective_tables import objectives
+from harness.report.optimisations import optimisations
 from harness.report.pages import html, markdown
 from harness.report.provenance import definitions, machine, validity
+from harness.report.ranks import ranks
 from harness.report.results import results
 from harness.report.speed import speed
 from harness.report.tokenizer_models import tokenizer_models
@@ -63,7 +69,7 @@ def content_of(results_folder: Path | str, suite: str, installation: str | None 
     plan = plans.get(str(chosen)) or next(iter(plans.values()), {})
     frame = without_trials(frame, plan)
     planned = [cell.get("method") for cell in plan.get("cells") or []]
-    names = short_names([*planned, *frame["method"].dropna().unique()])
+    names = short_names([*planned, *frame["method"].dropna().unique()], plan)
     told = {"suite": suite, **names.in_plan(plan), "settings": names.sentence()}
     return Content(names.in_frame(frame), names.in_frame(items), told, facts, installation)
 
@@ -76,7 +82,9 @@ def compose(content: Content) -> Document:
         opening.append(Paragraph(str(plan["question"]), "lead"))
     opening.append(Bullets(headline(content), "headline"))
     optional = (
-        tuning(content), vocabularies(content), tokenizer_speed(content), languages(content), tokenizer_models(content),
+        tuning(content), forgetting(content), lora_settings(content), limits(content), optimisations(content),
+        growth(content), ranks(content), vocabularies(content), tokenizer_speed(content), languages(content),
+        tokenizer_models(content),
         learning(content), objectives(content), compression(content), training(content), speed(content),
         tradeoffs(content), lost(content), ledger(content),
     )  # fmt: skip

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas
 
-from harness.analyse.cells import CHAIN, GROUP, deciding, installation_of, members
+from harness.analyse.cells import CHAIN, GROUP, deciding, installation_of, items_of_deciding, members
 from harness.analyse.cost import making_cost
+from harness.analyse.paired import ItemScores
 from harness.analyse.summary import Line, summarize
 from harness.analyse.utilisation import measured_peak, published_peak
 from harness.report.outcomes import Key, Outcome, outcomes
@@ -131,6 +132,19 @@ class Content:
                 found.setdefault(line["stage"], {})[line["metric"]] = line
         return {stage: lines for stage, lines in found.items() if "optimizer_steps" in lines}
 
+    def last_training(self, key: Key) -> dict[str, Line]:
+        """Lines of the group's last stage where that trained, by metric; empty where it did not."""
+        return self.trained(key).get(str(key[0]).rsplit(CHAIN, 1)[-1], {})
+
+    def steps_of(self, key: Key) -> tuple[str, ...]:
+        """Steps (one per seed) of the group's last stage where that trained."""
+        lines = self.last_training(key)
+        return tuple(lines["optimizer_steps"]["steps"]) if lines else ()
+
+    def training_series(self, metric: str, step: str) -> list[float]:
+        """What one training recorded at every optimiser step, the warm-up steps left out of times."""
+        return self._series.get((step, metric), [])
+
     def samples(self, metric: str, steps: Iterable[str]) -> list[float]:
         """Raw samples of a metric, of several steps together."""
         return [value for step in steps for value in self._samples.get((step, metric), ())]
@@ -154,6 +168,11 @@ class Content:
         """The value of a metric in each of several steps (seeds)."""
         rows = self.done[(self.done["metric"] == metric) & self.done["sample"].isna() & (self.done["phase"] == "")]
         return [float(value) for value in rows.loc[rows["step"].isin(list(steps)), "value"].dropna()]
+
+    def by_seed(self, metric: str, steps: Iterable[str]) -> dict[int, float]:
+        """The value of a metric by the seed of the cell that a step belongs to."""
+        seeds = dict(zip(self.member["step"], self.member["seed"], strict=True))
+        return {int(seeds[step]): value for step in steps for value in self.values(metric, [step])}
 
     def peak_flops(self, precision: str, hardware: str) -> float | None:
         """FLOP/s that matrix products of a precision reach: a GPU's published figure, a CPU's by the canary."""
@@ -205,6 +224,18 @@ class Content:
         kept = self.done[self.done["sample"].notna() & (self.done["operation"] == "eval")]
         kept = kept[["step", "metric", "value"]].dropna().astype({"step": str, "metric": str})
         return {(str(key[0]), str(key[1])): group.tolist() for key, group in kept.groupby(["step", "metric"])["value"]}
+
+    @cached_property
+    def _series(self) -> dict[tuple[str, str], list[float]]:
+        rows = self.done[self.done["sample"].notna() & (self.done["operation"] == "train")]
+        kept = rows[((rows["metric"] == "step_seconds") & (rows["phase"] == "")) | (rows["metric"] == "train_loss")]
+        kept = kept.sort_values("sample")[["step", "metric", "value"]].astype({"step": str, "metric": str})
+        return {(str(key[0]), str(key[1])): group.tolist() for key, group in kept.groupby(["step", "metric"])["value"]}
+
+    @cached_property
+    def scores(self) -> ItemScores:
+        """Per-item scores of the records that decide."""
+        return ItemScores(items_of_deciding(self.items, self.rows))
 
     @staticmethod
     def key_of(line: Mapping[str, Any]) -> Key:

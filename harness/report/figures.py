@@ -159,6 +159,25 @@ def fertility(points: pandas.DataFrame) -> Figure:
     return Figure("fertility", caption, specification(altair.layer(line, marks)))
 
 
+def growth(points: pandas.DataFrame, number: int, title: str, size: str) -> Figure:
+    """Time and memory over a size, both axes logarithmic; ``points`` has ``series size seconds mebibytes``."""
+    every = list(dict.fromkeys(points["series"]))
+    panels = [
+        altair.Chart(points, name=f"growth_{column}_{number}", width=320, height=HEIGHT)
+        .mark_line(point={"size": 45})
+        .encode(
+            x=altair.X("size:Q", title=size, scale=altair.Scale(type="log", base=2), axis=altair.Axis(
+                values=sorted(set(points["size"])))),
+            y=altair.Y(f"{column}:Q", title=label, scale=altair.Scale(type="log", nice=False)),
+            color=_color("series", every, set(every), "Series"),
+            tooltip=["series:N", "size:Q", altair.Tooltip(f"{column}:Q", format=".4~g")],
+        )
+        for column, label in (("seconds", "seconds per optimiser step"), ("mebibytes", "MiB, peak above the beginning"))
+    ]  # fmt: skip
+    caption = f"Time and memory of training over {size} ({title}); both axes logarithmic."
+    return Figure(f"growth-{number}", caption, specification(_beside(*panels)))
+
+
 def specification(chart: Any) -> Spec:
     """The chart as a Vega-Lite specification in plain, rounded values, with the report's look."""
     whole = chart.configure(font=FONT).configure_view(stroke="#8884").configure_axis(

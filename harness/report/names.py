@@ -1,7 +1,8 @@
 """Methods under names that fit a table: training settings that every cell of a technique shares are left out.
 
 ``lora(learning_rate=0.02, rank=4)`` beside ``lora(learning_rate=0.02, rank=16)`` reads ``lora(rank=4)`` and
-``lora(rank=16)``, and the report says once what was left out. Rows and records keep the full names.
+``lora(rank=16)``, and the report says once what was left out. What trials chose is left out too: a method is one in all
+its places, and the section on tuning says which value each got. Rows and records keep the full names.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Names:
 
     short: Mapping[str, str]
     left_out: Mapping[str, str]
+    chosen: tuple[str, ...] = ()
 
     def of(self, name: Any) -> Any:
         """The short name, or ``name`` itself where it has none."""
@@ -44,12 +46,14 @@ class Names:
     def sentence(self) -> str:
         """What was left out, in words; empty where nothing was."""
         parts = [f"{technique}: {settings}" for technique, settings in sorted(self.left_out.items())]
-        return f"Settings that every cell of a technique shares: {'; '.join(parts)}." if parts else ""
+        said = [f"Settings that every cell of a technique shares: {'; '.join(parts)}."] if parts else []
+        said += [f"Chosen by trials: {', '.join(self.chosen)}."] if self.chosen else []
+        return " ".join(said)
 
     def _column(self, values: pandas.Series[Any]) -> pandas.Series[Any]:
         if isinstance(values.dtype, pandas.CategoricalDtype):
             # What no row has any more (a trial's method, say) would be a second thing of one short name.
-            return values.cat.remove_unused_categories().cat.rename_categories(self.of)
+            return values.cat.remove_unused_categories().astype(object).map(self.of).astype("category")
         return values.map(self.of)
 
     def _step(self, step: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,25 +62,56 @@ class Names:
         return {**step, "coordinates": where}
 
 
-def short_names(methods: Iterable[Any]) -> Names:
+def short_names(methods: Iterable[Any], plan: Mapping[str, Any] | None = None) -> Names:
     """Return short names for ``methods`` and for the stages in them; what does not parse keeps its name."""
-    parsed = {text: method for text in methods if isinstance(text, str) and (method := _parsed(text)) is not None}
+    plan = plan or {}
+    texts = [text for text in dict.fromkeys([*methods, plan.get("baseline")]) if isinstance(text, str)]
+    parsed = {text: method for text in texts if (method := _parsed(text)) is not None}
+    trials = [trial for trial in plan.get("trials") or [] if trial["chosen"]]
+    untuned = _without_choices(parsed, {trial["of"]: trial["parameter"] for trial in trials})
+    if _merges(untuned, plan.get("cells") or []):
+        untuned, trials = parsed, []
     shared: dict[str, set[tuple[str, Any]]] = {}
-    for method in parsed.values():
+    for method in untuned.values():
         for stage in method.stages:
             given = {item for item in stage.call.params if item[0] in SETTINGS and not isinstance(item[1], list)}
             shared[stage.call.name] = shared.get(stage.call.name, given) & given
     short = {}
-    for text, method in parsed.items():
+    for text, method in untuned.items():
         stages = tuple(_shorter(stage, shared) for stage in method.stages)
         short[text] = str(Method(stages))
-        short |= {str(old): str(new) for old, new in zip(method.stages, stages, strict=True)}
+        short |= {str(old): str(new) for old, new in zip(parsed[text].stages, stages, strict=True)}
     left_out = {
         name: ", ".join(f"{key}={value_text(value)}" for key, value in sorted(items))
         for name, items in shared.items()
         if items
     }
-    return Names({text: name for text, name in short.items() if text != name}, left_out)
+    names = (f"{trial['parameter']} of {parse(trial['of']).stages[-1].call.name}" for trial in trials)
+    return Names({text: name for text, name in short.items() if text != name}, left_out, tuple(dict.fromkeys(names)))
+
+
+def _without_choices(parsed: Mapping[str, Method], chosen: Mapping[str, str]) -> dict[str, Method]:
+    """The methods without the parameters that trials gave them; ``chosen`` has the parameter by the trial's chain."""
+    found = {}
+    for text, method in parsed.items():
+        stages = []
+        for number, stage in enumerate(method.stages, start=1):
+            parameter = chosen.get(str(Method(method.stages[:number])))
+            kept = tuple(item for item in stage.call.params if item[0] != parameter)
+            stages.append(replace(stage, call=Call(stage.call.name, kept)))
+        found[text] = Method(tuple(stages))
+    return found
+
+
+def _merges(names: Mapping[str, Method], cells: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether two cells that differ in their method alone would get one name."""
+    seen: dict[tuple[Any, ...], str] = {}
+    for cell in cells:
+        place = tuple(cell.get(axis) for axis in ("model", "data", "precision", "hardware", "seed"))
+        method = str(cell.get("method"))
+        if seen.setdefault((*place, str(names.get(method, method))), method) != method:
+            return True
+    return False
 
 
 def _parsed(text: str) -> Method | None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from harness.analyse.cells import CHAIN, items_of_deciding
-from harness.analyse.paired import ItemScores
+from harness.analyse.cells import CHAIN
 from harness.analyse.summary import Line, is_tied
 from harness.catalogue import adapter_class, group_of
 from harness.errors import UsageError
@@ -125,7 +124,7 @@ def _answers(
 ) -> dict[tuple[Objective, Question], Line]:
     """Lines of the summary, their marks made anew: those of the summary hold within one model."""
     found = {}
-    items = ItemScores(items_of_deciding(content.items, content.rows))
+    items = content.scores
     for question in questions:
         further, task, metric = question
         same = {

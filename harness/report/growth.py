@@ -1,0 +1,199 @@
+"""How time and memory of training grow with a size: with the sequence length by kernel, with depth by modifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+import numpy
+import pandas
+
+from harness.analyse.scaling import begins_to_pay, exponent, ratio_of_medians
+from harness.analyse.statistics import Interval
+from harness.errors import MethodError
+from harness.plan.expression import Method, Stage, parse
+from harness.report.alike import memory_ratio, time_ratio
+from harness.report.content import Content
+from harness.report.document import Block, Bullets, Column, Paragraph, Row, Section, Table, Value
+from harness.report.figures import growth as picture
+from harness.report.numbers import plain, pretty
+from harness.report.outcomes import Key, Outcome
+
+ATTENTION = "flash_attention"
+FEWEST = 4
+EXPLANATION = (
+    "Seconds are the median optimiser step, memory the peak above what the process began with. The exponent p is that "
+    "of the least-squares fit a + b size^p with a, b >= 0 and relative errors: 1 is linear, 2 quadratic; it describes "
+    "these sizes and promises nothing beyond them."
+)
+
+
+@dataclass
+class Grown:
+    """Trainings that differ in one size, by series; the first series is what the others are compared with."""
+
+    title: str
+    size: str
+    series: dict[str, dict[int, Outcome]] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Every size that any series has, ascending."""
+        return sorted({size for found in self.series.values() for size in found})
+
+
+def growth(content: Content) -> Section | None:
+    """The section, or None where nothing was trained at four sizes or more."""
+    found = [*_by_length(content), *_by_depth(content)]
+    if not found:
+        return None
+    blocks: list[Block] = [Paragraph(EXPLANATION, "note")]
+    for number, grown in enumerate(found, start=1):
+        blocks += [Bullets(_findings(content, grown)), _table(content, grown), _fits(content, grown)]
+        blocks.append(picture(_points(content, grown), number, grown.title, grown.size))
+    return Section("Growth", blocks)
+
+
+def _by_length(content: Content) -> list[Grown]:
+    """Sequence lengths by kernel of attention, the rest of the method being the same."""
+    found: dict[tuple[str, ...], Grown] = {}
+    for outcome, stage in _trained(content):
+        kernels = [dict(call.params).get("kernel", "flash") for call in stage.modifiers if call.name == ATTENTION]
+        setup = content.observed(content.steps_of(outcome.key), "setup") or {}
+        if not kernels or "sequence_length" not in setup:
+            continue
+        key = (stage.call.name, *map(str, outcome.key[1:]))
+        grown = found.setdefault(key, Grown(f"attention, {stage.call.name} on {outcome.key[1]}", "sequence length"))
+        grown.series.setdefault(str(kernels[0]), {})[int(setup["sequence_length"])] = outcome
+    return _long_enough(found.values())
+
+
+def _by_depth(content: Content) -> list[Grown]:
+    """Numbers of layers by modifier, over models that differ in depth."""
+    found: dict[tuple[str, ...], Grown] = {}
+    for outcome, stage in _trained(content):
+        model = content.observed(content.steps_of(outcome.key), "model") or {}
+        if not model.get("layers"):
+            continue
+        method = parse(str(outcome.key[0]))
+        plain_method = str(Method((*method.stages[:-1], replace(stage, modifiers=()))))
+        key = (plain_method, *(str(part) for part in outcome.key[2:]))
+        grown = found.setdefault(key, Grown(f"depth, {plain_method}, {outcome.key[3]}", "layers"))
+        name = " + ".join(map(str, stage.modifiers)) or "plain"
+        grown.series.setdefault(name, {})[int(model["layers"])] = outcome
+    return _long_enough(found.values())
+
+
+def _trained(content: Content) -> Iterable[tuple[Outcome, Stage]]:
+    for outcome in content.outcomes:
+        if content.steps_of(outcome.key):
+            try:
+                yield outcome, parse(str(outcome.key[0])).stages[-1]
+            except MethodError:
+                continue
+
+
+def _long_enough(found: Iterable[Grown]) -> list[Grown]:
+    kept = []
+    for grown in found:
+        series = {name: line for name, line in grown.series.items() if len(line) >= FEWEST}
+        if series:
+            kept.append(replace(grown, series=series))
+    return kept
+
+
+def _findings(content: Content, grown: Grown) -> list[str]:
+    (reference, base), *others = grown.series.items()
+    said = []
+    for name, line in others:
+        shared = [size for size in line if size in base]
+        times = {size: _ratio(content, line[size].key, base[size].key) for size in shared}
+        from_ = begins_to_pay({size: found for size, found in times.items() if found is not None})
+        memory = {size: _peak(content, line[size].key) / _peak(content, base[size].key) for size in shared}
+        less = begins_to_pay({size: Interval(value, value, value, 1, "repeats") for size, value in memory.items()})
+        faster, smaller = _pays(from_, grown, "a step is faster"), _pays(less, grown, "it takes less memory")
+        said.append(f"{name} against {reference}: {faster}; {smaller}.")
+    return said
+
+
+def _pays(size: float | None, grown: Grown, what: str) -> str:
+    if size is None:
+        return f"not that {what} at {plain(grown.sizes[-1])} {_unit(grown)}, the most that was tried"
+    return f"{what} from {plain(size)} {_unit(grown)} on"
+
+
+def _unit(grown: Grown) -> str:
+    return "layers" if grown.size == "layers" else "tokens"
+
+
+def _table(content: Content, grown: Grown) -> Table:
+    (_, base), *others = grown.series.items()
+    columns = [Column(grown.size.capitalize(), "", "method")]
+    for name in grown.series:
+        columns += [Column(name, "optimiser step"), Column(name, "peak memory")]
+    for name, _ in others:
+        columns += [Column(f"{name}, ratio", "optimiser step"), Column(f"{name}, ratio", "peak memory")]
+    rows = []
+    for size in grown.sizes:
+        values = [Value(plain(size), kind="method")]
+        for line in grown.series.values():
+            values += [_seconds(content, line.get(size)), _memory(content, line.get(size))]
+        for _, line in others:
+            both = size in line and size in base
+            keys = (line[size].key, base[size].key) if both else ()
+            values += [time_ratio(content, *keys), memory_ratio(content, *keys)] if both else [Value(), Value()]
+        rows.append(Row(values))
+    return Table(columns, rows, grown.title)
+
+
+def _fits(content: Content, grown: Grown) -> Table:
+    columns = [
+        Column("Series", "", "method"), Column("Exponent", "optimiser step"), Column("Exponent", "peak memory"),
+        Column("Peak memory", f"per {_unit(grown)[:-1]}, straight line"),
+    ]  # fmt: skip
+    rows = []
+    for name, line in grown.series.items():
+        sizes = sorted(line)
+        times = [_step(content, line[size].key) for size in sizes]
+        peaks = [_peak(content, line[size].key) for size in sizes]
+        slope = float(numpy.polyfit(sizes, peaks, 1)[0])
+        fits = [Value(plain(exponent(sizes, values), 3)) for values in (times, peaks)]
+        rows.append(Row([Value(name, kind="method"), *fits, Value(pretty(slope, "B", 3))]))
+    return Table(columns, rows, f"Fits over {grown.size}")
+
+
+def _points(content: Content, grown: Grown) -> pandas.DataFrame:
+    return pandas.DataFrame(
+        [
+            (name, size, _step(content, outcome.key), _peak(content, outcome.key) / 2**20)
+            for name, line in grown.series.items()
+            for size, outcome in sorted(line.items())
+        ],
+        columns=["series", "size", "seconds", "mebibytes"],
+    )
+
+
+def _ratio(content: Content, one: Key, other: Key) -> Interval | None:
+    first, second = (
+        [value for step in content.steps_of(key) for value in content.training_series("step_seconds", step)]
+        for key in (one, other)
+    )
+    return ratio_of_medians(first, second)
+
+
+def _step(content: Content, key: Key) -> float:
+    return float(content.last_training(key)["step_seconds"]["value"])
+
+
+def _peak(content: Content, key: Key) -> float:
+    return float(content.last_training(key)["peak_memory_rise_bytes"]["value"])
+
+
+def _seconds(content: Content, outcome: Outcome | None) -> Value:
+    return Value() if outcome is None else Value(pretty(_step(content, outcome.key), "s", 3))
+
+
+def _memory(content: Content, outcome: Outcome | None) -> Value:
+    return Value() if outcome is None else Value(pretty(_peak(content, outcome.key), "B", 3))
+
+

@@ -1,0 +1,58 @@
+"""The frontier: the largest batch and the longest sequence that fitted the memory cap."""
+
+from __future__ import annotations
+
+from harness.report.cells import method_columns, method_values, row_kind
+from harness.report.content import Content
+from harness.report.document import Column, Paragraph, Row, Section, Table, Value
+from harness.report.numbers import plain, pretty
+from harness.report.outcomes import Key, Outcome
+from harness.report.results import set_title
+from harness.report.tokenizer_speed import task_settings
+
+TASK = "frontier"
+LARGEST = {"batch": ("largest_batch", "sequences"), "sequence": ("longest_sequence", "tokens")}
+EXPLANATION = (
+    "Found by doubling and bisection, every probe three optimiser steps in a process of its own under the cap: what "
+    "fits is exact for this machine, to the resolution of the task. The ratio is to the first method of the table; the "
+    "peak is that of the largest training that fitted, above what its process began with."
+)
+
+
+def limits(content: Content) -> Section | None:
+    """The section, or None where no frontier was looked for."""
+    tasks = content.tasks_named(TASK)
+    tables = [
+        table for which in content.sets for task in tasks if (table := _table(content, which, task)) is not None
+    ]  # fmt: skip
+    return Section("What fits", [Paragraph(EXPLANATION, "note"), *tables]) if tables else None
+
+
+def _table(content: Content, which: Key, task: str) -> Table | None:
+    settings = task_settings(task)
+    metric, unit = LARGEST[settings["grow"]]
+    here = [outcome for outcome in content.groups(which) if content.score(outcome.key, task, metric) is not None]
+    if not here:
+        return None
+    first = content.score(here[0].key, task, metric)
+    base = first["value"] if first else 0.0
+    rows = [Row(_values(content, outcome, task, metric, base), row_kind(content, outcome)) for outcome in here]
+    columns = [
+        *method_columns(), Column(metric.replace("_", " ").capitalize(), unit), Column("Ratio"),
+        Column("Tokens", "per step"), Column("Peak memory", "rise"), Column("Probes", "fitted of tried"),
+    ]  # fmt: skip
+    caption = f"{settings['grow'].capitalize()} under {plain(settings['cap_mebibytes'])} MiB · {set_title(which)}"
+    return Table(columns, rows, caption)
+
+
+def _values(content: Content, outcome: Outcome, task: str, metric: str, base: float) -> list[Value]:
+    lines = [content.score(outcome.key, task, name) for name in (metric, "frontier_tokens", "frontier_peak_bytes")]
+    largest, tokens, peak = (None if line is None else line["value"] for line in lines)
+    line = lines[0]
+    probes = content.observed(line["steps"], "probes") if line else None
+    fitted = sum(1 for probe in probes or [] if probe["status"] == "done")
+    return [
+        *method_values(outcome), Value(plain(largest)),
+        Value(f"{plain(largest / base, 3)} x" if largest is not None and base else "-"), Value(plain(tokens)),
+        Value(pretty(peak, "B", 3)), Value(f"{fitted} of {len(probes)}" if probes else "-"),
+    ]  # fmt: skip

@@ -1,0 +1,91 @@
+"""Modifiers and precisions of training, each beside the same training without it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.analyse.summary import compare
+from harness.errors import MethodError
+from harness.plan.expression import Method, parse
+from harness.report.alike import loss_distance, memory_ratio, time_ratio
+from harness.report.cells import method_columns, method_values, row_kind
+from harness.report.content import Content
+from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
+from harness.report.numbers import interval, plain, signed
+from harness.report.outcomes import Key, Outcome
+from harness.report.results import set_title
+
+QUALITY = "bits_per_byte"
+EXPLANATION = (
+    "Each training beside the same one without its modifiers, at fp32 where it runs at another precision. Time is the "
+    "median optimiser step, its bracket a bootstrap over the steps; the two ran one after the other. Memory is the "
+    "peak above what the process began with. Distance of losses: the greatest between the two losses of one optimiser "
+    "step; the same arithmetic in another order differs in the last bits only, which training magnifies step by step. "
+    "The test difference is paired over windows."
+)
+
+
+def optimisations(content: Content) -> Section | None:
+    """The section, or None where no training was modified."""
+    tables = [
+        table for which in content.sets if "ranks=" not in str(which[2]) and (table := _table(content, which))
+    ]  # fmt: skip
+    return Section("Training optimisations", [Paragraph(EXPLANATION, "note"), *tables]) if tables else None
+
+
+def without_modifiers(method: str) -> str:
+    """The chain with a plain last stage."""
+    try:
+        parsed = parse(method)
+    except MethodError:
+        return method
+    return str(Method((*parsed.stages[:-1], replace(parsed.stages[-1], modifiers=()))))
+
+
+def partner(outcome: Outcome, among: list[Outcome]) -> Outcome | None:
+    """The group that trained the same without modifiers: at this precision, else at fp32; None where it is its own."""
+    method, *_, precision, _hardware = outcome.key
+    plain_method = without_modifiers(str(method))
+    for wanted in (precision, "fp32"):
+        key = (plain_method, *outcome.key[1:3], wanted, outcome.key[4])
+        if key != outcome.key:
+            found = next((one for one in among if one.key == key and one.status == "done"), None)
+            if found is not None:
+                return found
+    return None
+
+
+def _table(content: Content, which: Key) -> Block | None:
+    here = [outcome for outcome in content.groups(which) if content.steps_of(outcome.key)]
+    pairs = [(outcome, other) for outcome in here if (other := partner(outcome, here)) is not None]
+    if not any(" + " in str(outcome.key[0]).rsplit(" > ", 1)[-1] for outcome, _ in pairs):
+        return None
+    overflow = any("overflow_steps" in content.last_training(outcome.key) for outcome, _ in pairs)
+    columns = [
+        *method_columns(), Column("Compared with", "precision", "method"), Column("Optimiser step", "ratio"),
+        Column("Peak memory", "ratio"), Column("Distance of losses", f"first {10} steps"),
+        *([Column("Steps left out", "overflow")] if overflow else []), Column("Test difference", "bits per byte"),
+    ]  # fmt: skip
+    rows = [_row(content, outcome, other, overflow) for outcome, other in pairs]
+    return Table(columns, rows, set_title(which))
+
+
+def _row(content: Content, outcome: Outcome, other: Outcome, overflow: bool) -> Row:
+    one, two = outcome.key, other.key
+    left_out = content.last_training(one).get("overflow_steps")
+    values = [
+        *method_values(outcome), Value(str(two[0]), str(two[3] or ""), kind="method"), time_ratio(content, one, two),
+        memory_ratio(content, one, two), loss_distance(content, one, two),
+        *([Value(plain(left_out["value"])) if left_out else Value()] if overflow else []),
+        _test_difference(content, one, two),
+    ]  # fmt: skip
+    return Row(values, row_kind(content, outcome))
+
+
+def _test_difference(content: Content, one: Key, other: Key) -> Value:
+    for task in content.tasks_with(QUALITY):
+        lines = [content.score(key, task, QUALITY) for key in (one, other)]
+        if lines[0] is not None and lines[1] is not None:
+            found, _ = compare(lines[0], lines[1], content.scores)
+            return Value(signed(found.estimate), interval(found.low, found.high))
+    return Value()

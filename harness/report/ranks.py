@@ -1,0 +1,75 @@
+"""Training in several processes: what each keeps, what they exchange, and whether they learn the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.report.alike import loss_distance, time_ratio
+from harness.report.cells import method_values, metric_value, row_kind
+from harness.report.content import Content, one_line
+from harness.report.document import Column, Paragraph, Row, Section, Table, Value
+from harness.report.numbers import pretty
+from harness.report.outcomes import Outcome
+
+KEPT = ("rank_parameter_bytes", "rank_gradient_bytes", "rank_optimizer_bytes")
+EXPLANATION = (
+    "Bytes are those of the rank that holds most: parameters and optimiser state between steps, gradients at their "
+    "most. By arithmetic, with N ranks and P parameters in fp32, data parallel keeps 4P, 4P and 8P (Adam's two "
+    "moments); ZeRO keeps a fp32 copy of its share beside them, so that stage 1 keeps 4P, 4P and 12P/N, stage 2 4P, "
+    "4P/N and its buckets, and 12P/N, stage 3 a share of all three. Communication is that of two profiled warm-up "
+    "steps. Losses are set beside those of the same method in one process at the same global batch."
+)
+
+
+def ranks(content: Content) -> Section | None:
+    """The section, or None where nothing trained in several processes."""
+    several = [one for one in content.outcomes if _ranks(content, one)]
+    if not several:
+        return None
+    rows: list[Row] = []
+    for outcome in several:
+        alone = _alone(content, outcome)
+        if alone is not None and not any(row.kind == "baseline" for row in rows):
+            rows.append(Row(_values(content, alone, None), "baseline"))
+        rows.append(Row(_values(content, outcome, alone), row_kind(content, outcome)))
+    columns = [
+        Column("Method", "precision · hardware", "method"), Column("Parameters", "per rank"),
+        Column("Gradients", "per rank"), Column("Optimiser state", "per rank"), Column("Peak memory", "of each rank"),
+        Column("Communication", "per step"), Column("Optimiser step", "median"), Column("Optimiser step", "ratio"),
+        Column("Distance of losses", "first 10 steps"),
+    ]  # fmt: skip
+    return Section("Ranks", [Paragraph(EXPLANATION, "note"), Table(columns, rows, "Beside one process")])
+
+
+def _ranks(content: Content, outcome: Outcome) -> list[dict[str, Any]]:
+    found = content.observed(content.steps_of(outcome.key), "ranks")
+    return found if isinstance(found, list) else []
+
+
+def _alone(content: Content, outcome: Outcome) -> Outcome | None:
+    """The same stages in one process: without ZeRO, which is a way to divide and no other method."""
+    plain_method = str(outcome.key[0]).partition(" + zero")[0]
+    return next(
+        (
+            one for one in content.outcomes
+            if one.key[:4] == (plain_method, *outcome.key[1:4]) and content.steps_of(one.key)
+            and not _ranks(content, one)
+        ),
+        None,
+    )  # fmt: skip
+
+
+def _values(content: Content, outcome: Outcome, alone: Outcome | None) -> list[Value]:
+    lines = content.last_training(outcome.key)
+    (name,) = method_values(outcome)
+    peaks = [pretty(one["peak_memory_rise_bytes"], "B", 3) for one in _ranks(content, outcome)]
+    peak = lines.get("peak_memory_rise_bytes")
+    told = " · ".join(peaks) or (pretty(peak["value"], "B", 3) if peak else "-")
+    keys = (outcome.key, alone.key) if alone is not None else None
+    return [
+        Value(name.text, one_line((outcome.key[3], outcome.key[4])), kind="method"),
+        *(metric_value(lines.get(metric), digits=3, marks=False) for metric in KEPT), Value(told),
+        metric_value(lines.get("communication_seconds"), digits=3, marks=False),
+        metric_value(lines.get("step_seconds"), digits=3, marks=False),
+        *((time_ratio(content, *keys), loss_distance(content, *keys)) if keys else (Value(), Value())),
+    ]  # fmt: skip
