@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy
 
@@ -12,16 +13,29 @@ from harness.analyse.statistics import RESAMPLES, Interval
 _EXPONENTS = numpy.linspace(0.0, 3.0, 601)
 
 
-def exponent(sizes: Sequence[float], values: Sequence[float]) -> float | None:
-    """The p of the least-squares fit of ``a + b size^p`` (a and b not negative, relative errors); None for < 4 sizes.
+@dataclass(frozen=True)
+class Fit:
+    """The exponent p of ``a + b size^p`` and the root mean square of the relative errors of the fit."""
+
+    exponent: float
+    error: float
+
+
+def power_law(sizes: Sequence[float], values: Sequence[float]) -> Fit | None:
+    """The least-squares fit of ``a + b size^p`` with a, b >= 0 and relative errors.
 
     For every p on a grid the other two are a linear problem. Errors are relative, because the largest value would
-    otherwise be fitted alone.
+    otherwise be fitted alone. None for fewer than four sizes, and where the best p is an end of the grid (0 or 3):
+    such values follow no power of the size.
     """
     if len(set(sizes)) < 4:
         return None
     x, y = numpy.asarray(sizes, dtype=float), numpy.asarray(values, dtype=float)
-    return float(_EXPONENTS[int(numpy.argmin([_misfit(x, y, power) for power in _EXPONENTS]))])
+    misfits = [_misfit(x, y, power) for power in _EXPONENTS]
+    best = int(numpy.argmin(misfits))
+    if best in (0, len(_EXPONENTS) - 1):
+        return None
+    return Fit(float(_EXPONENTS[best]), misfits[best] / len(x) ** 0.5)
 
 
 def ratio_of_medians(
@@ -52,7 +66,7 @@ def begins_to_pay(ratios: Mapping[float, Interval]) -> float | None:
 
 
 def _misfit(x: numpy.ndarray, y: numpy.ndarray, power: float) -> float:
-    """Squared relative errors of the best a, b >= 0 at a given power."""
+    """Norm of the relative errors of the best a, b >= 0 at a given power."""
     from scipy.optimize import nnls
 
     columns = numpy.stack([numpy.ones_like(x), (x / x.max()) ** power], axis=1) / y[:, None]

@@ -34,10 +34,12 @@ def loss_distance(content: Content, one: Key, other: Key) -> Value:
 
     Equal arithmetic in another order differs in the last bits at first, and training magnifies that.
     """
+    first, every = farthest(content, one, other, FIRST_STEPS), farthest(content, one, other)
+    return Value() if first is None else Value(plain(first, 2), f"all steps {plain(every, 2)}")
+
+
+def farthest(content: Content, one: Key, other: Key, steps: int | None = None) -> float | None:
+    """Greatest distance between the losses of one optimiser step, over the first ``steps`` of them (nats per token)."""
     pairs = zip(content.steps_of(one), content.steps_of(other), strict=False)
-    curves = [[content.training_series("train_loss", step) for step in pair] for pair in pairs]
-    gaps = [[abs(a - b) for a, b in zip(*pair, strict=False)] for pair in curves if all(pair)]
-    if not gaps:
-        return Value()
-    first = max(max(found[:FIRST_STEPS]) for found in gaps)
-    return Value(plain(first, 2), f"all steps {plain(max(map(max, gaps)), 2)}")
+    curves = [[content.training_series("train_loss", step)[:steps] for step in pair] for pair in pairs]
+    return max((abs(a - b) for pair in curves for a, b in zip(*pair, strict=False)), default=None)

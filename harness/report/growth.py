@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy
 import pandas
 
-from harness.analyse.scaling import begins_to_pay, exponent, ratio_of_medians
+from harness.analyse.scaling import begins_to_pay, power_law, ratio_of_medians
 from harness.analyse.statistics import Interval
 from harness.errors import MethodError
 from harness.plan.expression import Method, Stage, parse
@@ -23,8 +23,8 @@ ATTENTION = "flash_attention"
 FEWEST = 4
 EXPLANATION = (
     "Seconds are the median optimiser step, memory the peak above what the process began with. The exponent p is that "
-    "of the least-squares fit a + b size^p with a, b >= 0 and relative errors: 1 is linear, 2 quadratic; it describes "
-    "these sizes and promises nothing beyond them."
+    "of the least-squares fit a + b size^p with a, b >= 0 and relative errors (their root mean square below it): 1 is "
+    "linear, 2 quadratic; it describes these sizes and promises nothing beyond them."
 )
 
 
@@ -44,7 +44,7 @@ class Grown:
 
 def growth(content: Content) -> Section | None:
     """The section, or None where nothing was trained at four sizes or more."""
-    found = [*_by_length(content), *_by_depth(content)]
+    found = _grown(content)
     if not found:
         return None
     blocks: list[Block] = [Paragraph(EXPLANATION, "note")]
@@ -52,6 +52,15 @@ def growth(content: Content) -> Section | None:
         blocks += [Bullets(_findings(content, grown)), _table(content, grown), _fits(content, grown)]
         blocks.append(picture(_points(content, grown), number, grown.title, grown.size))
     return Section("Growth", blocks)
+
+
+def growth_in_words(content: Content) -> list[str]:
+    """From which size on each series beats the first one, for the opening of the report."""
+    return [f"{grown.title}: {said}" for grown in _grown(content) for said in _findings(content, grown)]
+
+
+def _grown(content: Content) -> list[Grown]:
+    return [*_by_length(content), *_by_depth(content)]
 
 
 def _by_length(content: Content) -> list[Grown]:
@@ -157,9 +166,16 @@ def _fits(content: Content, grown: Grown) -> Table:
         times = [_step(content, line[size].key) for size in sizes]
         peaks = [_peak(content, line[size].key) for size in sizes]
         slope = float(numpy.polyfit(sizes, peaks, 1)[0])
-        fits = [Value(plain(exponent(sizes, values), 3)) for values in (times, peaks)]
+        fits = [_exponent(sizes, values) for values in (times, peaks)]
         rows.append(Row([Value(name, kind="method"), *fits, Value(pretty(slope, "B", 3))]))
     return Table(columns, rows, f"Fits over {grown.size}")
+
+
+def _exponent(sizes: list[int], values: list[float]) -> Value:
+    found = power_law(sizes, values)
+    if found is None:
+        return Value("-", "no power of the size")
+    return Value(plain(found.exponent, 3), f"off by {pretty(found.error, 'share', 2)}")
 
 
 def _points(content: Content, grown: Grown) -> pandas.DataFrame:

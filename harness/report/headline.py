@@ -10,9 +10,14 @@ from harness.analyse.summary import Line
 from harness.metrics import metric as declared
 from harness.report.compression import by_divergence
 from harness.report.content import Content
+from harness.report.growth import growth_in_words
+from harness.report.limits import limits_in_words
+from harness.report.lora_settings import lora_in_words
 from harness.report.numbers import interval, plain, pretty, signed
 from harness.report.objective_tables import objectives_in_words
+from harness.report.optimisations import optimisations_in_words
 from harness.report.outcomes import Key, Outcome
+from harness.report.ranks import ranks_in_words
 from harness.report.tokenizer_models import tokenizer_of
 from harness.report.vocabularies import cutting_in_words, premiums_in_words
 
@@ -27,7 +32,11 @@ def headline(content: Content) -> list[str]:
     across_models = objectives_in_words(content)
     if across_models:
         return [_state(content), *across_models]
-    sentences = [_state(content)]
+    of_training = [*growth_in_words(content), *ranks_in_words(content), *limits_in_words(content)]
+    of_training += optimisations_in_words(content)
+    if of_training:
+        return [_state(content), *of_training]
+    sentences = [_state(content), *lora_in_words(content)]
     for which in content.sets:
         where = content.where(which)
         start = f"On {where}: " if where else ""

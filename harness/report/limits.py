@@ -13,9 +13,10 @@ from harness.report.tokenizer_speed import task_settings
 TASK = "frontier"
 LARGEST = {"batch": ("largest_batch", "sequences"), "sequence": ("longest_sequence", "tokens")}
 EXPLANATION = (
-    "Found by doubling and bisection, every probe three optimiser steps in a process of its own under the cap: what "
-    "fits is exact for this machine, to the resolution of the task. The ratio is to the first method of the table; the "
-    "peak is that of the largest training that fitted, above what its process began with."
+    "Found by doubling and bisection, every probe three optimiser steps in a process of its own under the cap; an answer "
+    "repeats to about the resolution of the task. On the CPU the cap counts memory that was asked for, touched or not, "
+    "so that the peak (resident, of the largest training that fitted, above what its process began with) lies below "
+    "it. The ratio is to the first method of the table."
 )
 
 
@@ -26,6 +27,20 @@ def limits(content: Content) -> Section | None:
         table for which in content.sets for task in tasks if (table := _table(content, which, task)) is not None
     ]  # fmt: skip
     return Section("What fits", [Paragraph(EXPLANATION, "note"), *tables]) if tables else None
+
+
+def limits_in_words(content: Content) -> list[str]:
+    """The largest of every method in a sentence per cap and model."""
+    said = []
+    for which in content.sets:
+        for task in content.tasks_named(TASK):
+            settings = task_settings(task)
+            metric, unit = LARGEST[settings["grow"]]
+            lines = [(one, content.score(one.key, task, metric)) for one in content.groups(which)]
+            told = ", ".join(f"{one.key[0]} {plain(line['value'])}" for one, line in lines if line is not None)
+            cap = plain(settings["cap_mebibytes"])
+            said += [f"{which[0]} under {cap} MiB, {metric.replace('_', ' ')} in {unit}: {told}."] if told else []
+    return said
 
 
 def _table(content: Content, which: Key, task: str) -> Table | None:

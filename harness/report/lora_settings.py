@@ -41,12 +41,24 @@ class Setting:
 
 def lora_settings(content: Content) -> Section | None:
     """The section, or None where fewer than three ranks of one model were trained and measured."""
+    found = _measured(content)
+    return None if found is None else _section(content, *found)
+
+
+def lora_in_words(content: Content) -> list[str]:
+    """Whether ranks 8 and 16 are enough, for the opening of the report."""
+    found = _measured(content)
+    return [] if found is None else _answers(content, *found[1:])
+
+
+def _measured(content: Content) -> tuple[Key, list[Setting], str] | None:
+    """Model, settings and task of the first set that has three ranks."""
     for which in content.sets:
         found = [setting for outcome in content.groups(which) if (setting := _setting(content, outcome)) is not None]
         for task in content.tasks_with(QUALITY):
             scored = [one for one in found if content.score(one.outcome.key, task, QUALITY) is not None]
             if len({one.rank for one in scored if one.plain}) >= 3:
-                return _section(content, which, scored, task)
+                return which, scored, task
     return None
 
 
@@ -63,11 +75,11 @@ def _setting(content: Content, outcome: Outcome) -> Setting | None:
     alpha = 2 * params["rank"] if params["alpha"] is None else params["alpha"]
     named = {"alpha", "target_modules", "rank_stabilized", "dora", "dropout"}
     plain_one = all(params[name] == usual[name] for name in named & params.keys())
-    return Setting(outcome, int(params["rank"]), float(alpha), str(params["target_modules"]), plain_one)
+    return Setting(outcome, int(params["rank"]), float(alpha), str(params["target_modules"] or "query and value"), plain_one)
 
 
 def _section(content: Content, which: Key, found: list[Setting], task: str) -> Section:
-    largest = max((one for one in found if one.plain), key=lambda one: one.rank)
+    largest = _largest(found)
     chosen = {
         tuple(trial[name] for name in ("method", "model", "precision")): trial["value"]
         for trial in content.plan.get("trials") or []
@@ -89,9 +101,18 @@ def _section(content: Content, which: Key, found: list[Setting], task: str) -> S
             *(metric_value(lines.get(name), digits=3, marks=False) for name in SIZES),
             Value(plain(rate)), metric_value(line), *_differences(content, one, largest, task),
         ], "baseline" if one is largest else ""))  # fmt: skip
-    said = [_answer(content, one, largest, task) for one in found if one.plain and one.rank in ASKED]
     table = Table(columns, rows, set_title(which))
-    return Section("LoRA's settings", [Paragraph(EXPLANATION, "note"), Bullets(said), table])
+    return Section("LoRA's settings", [Paragraph(EXPLANATION, "note"), Bullets(_answers(content, found, task)), table])
+
+
+def _largest(found: list[Setting]) -> Setting:
+    return max((one for one in found if one.plain), key=lambda one: one.rank)
+
+
+def _answers(content: Content, found: list[Setting], task: str) -> list[str]:
+    largest = _largest(found)
+    asked = [one for one in found if one.plain and one.rank in ASKED and one is not largest]
+    return [_answer(content, one, largest, task) for one in asked]
 
 
 def _line(content: Content, one: Setting, task: str) -> Line:

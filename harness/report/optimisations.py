@@ -27,10 +27,22 @@ EXPLANATION = (
 
 def optimisations(content: Content) -> Section | None:
     """The section, or None where no training was modified."""
-    tables = [
-        table for which in content.sets if "ranks=" not in str(which[2]) and (table := _table(content, which))
-    ]  # fmt: skip
+    tables = [table for which in content.sets if (table := _table(content, which)) is not None]
     return Section("Training optimisations", [Paragraph(EXPLANATION, "note"), *tables]) if tables else None
+
+
+def optimisations_in_words(content: Content) -> list[str]:
+    """Ratios of time and memory, a sentence per training that others are compared with."""
+    said: dict[str, list[str]] = {}
+    for outcome, other in (pair for which in content.sets for pair in _pairs(content, which)):
+        one, two = outcome.key, other.key
+        where = content.where(content.set_of(one))
+        against = f"Against {two[0]} at {two[3]}{f' on {where}' if where else ''} (step, peak of memory)"
+        name = str(one[0]).removeprefix(str(two[0])).strip()
+        ratios = f"{time_ratio(content, one, two).text}, {memory_ratio(content, one, two).text}"
+        change = " ".join(filter(None, (name, f"at {one[3]}" if one[3] != two[3] else "")))
+        said.setdefault(against, []).append(f"{change} {ratios}")
+    return [f"{against}: {'; '.join(found)}." for against, found in said.items()]
 
 
 def without_modifiers(method: str) -> str:
@@ -56,9 +68,8 @@ def partner(outcome: Outcome, among: list[Outcome]) -> Outcome | None:
 
 
 def _table(content: Content, which: Key) -> Block | None:
-    here = [outcome for outcome in content.groups(which) if content.steps_of(outcome.key)]
-    pairs = [(outcome, other) for outcome in here if (other := partner(outcome, here)) is not None]
-    if not any(" + " in str(outcome.key[0]).rsplit(" > ", 1)[-1] for outcome, _ in pairs):
+    pairs = _pairs(content, which)
+    if not pairs:
         return None
     overflow = any("overflow_steps" in content.last_training(outcome.key) for outcome, _ in pairs)
     columns = [
@@ -68,6 +79,16 @@ def _table(content: Content, which: Key) -> Block | None:
     ]  # fmt: skip
     rows = [_row(content, outcome, other, overflow) for outcome, other in pairs]
     return Table(columns, rows, set_title(which))
+
+
+def _pairs(content: Content, which: Key) -> list[tuple[Outcome, Outcome]]:
+    """Trainings with their plain partners, where any has a modifier; the ranks have a section of their own."""
+    if "ranks=" in str(which[2]):
+        return []
+    here = [outcome for outcome in content.groups(which) if content.steps_of(outcome.key)]
+    pairs = [(outcome, other) for outcome in here if (other := partner(outcome, here)) is not None]
+    modified = any(" + " in str(outcome.key[0]).rsplit(" > ", 1)[-1] for outcome, _ in pairs)
+    return pairs if modified else []
 
 
 def _row(content: Content, outcome: Outcome, other: Outcome, overflow: bool) -> Row:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.report.alike import loss_distance, time_ratio
+from harness.report.alike import farthest, loss_distance, time_ratio
 from harness.report.cells import method_values, metric_value, row_kind
 from harness.report.content import Content, one_line
 from harness.report.document import Column, Paragraph, Row, Section, Table, Value
-from harness.report.numbers import pretty
+from harness.report.numbers import plain, pretty
 from harness.report.outcomes import Outcome
 
 KEPT = ("rank_parameter_bytes", "rank_gradient_bytes", "rank_optimizer_bytes")
@@ -39,6 +39,25 @@ def ranks(content: Content) -> Section | None:
         Column("Distance of losses", "first 10 steps"),
     ]  # fmt: skip
     return Section("Ranks", [Paragraph(EXPLANATION, "note"), Table(columns, rows, "Beside one process")])
+
+
+def ranks_in_words(content: Content) -> list[str]:
+    """What a rank keeps with each method, and how far the losses are from one process's."""
+    several = [one for one in content.outcomes if _ranks(content, one)]
+    kept = [(one, sum(line["value"] for name in KEPT if (line := lines.get(name)))) for one in several
+            for lines in (content.last_training(one.key),)]  # fmt: skip
+    if not kept:
+        return []
+    base = kept[0][1]
+    told = "; ".join(f"{one.key[0]} {pretty(total, 'B', 3)} ({plain(total / base, 2)} x)" for one, total in kept)
+    distances = [
+        found for one in several
+        if (alone := _alone(content, one)) and (found := farthest(content, one.key, alone.key)) is not None
+    ]  # fmt: skip
+    said = [f"Parameters, gradients and optimiser state that a rank keeps, together: {told}."]
+    if distances:
+        said.append(f"No loss of any step is further from one process's than {plain(max(distances), 2)}.")
+    return said
 
 
 def _ranks(content: Content, outcome: Outcome) -> list[dict[str, Any]]:

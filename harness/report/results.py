@@ -15,9 +15,10 @@ SHOWN = (
     "bits_per_byte", "classification_accuracy", "choice_accuracy", "decode_tokens_per_second", "bytes_per_token",
     "token_parity", "masked_accuracy", "pseudo_perplexity", "denoising_bits_per_byte", "chrf", "bleu", "rouge_l",
 )  # fmt: skip
+GENERATION = "decode_tokens_per_second"
 # Tasks that fill tables of their own: a column each would drown the rest.
 OWN_TABLES = ("tokenization_speed",)
-OF_TOKENIZERS = (*OWN_TABLES, "tokenization", "language_parity")
+NOT_USE = (*OWN_TABLES, "tokenization", "language_parity", "frontier")
 # What every step reports about itself; never the result of a task.
 OVERHEAD = frozenset({
     "wall_seconds", "peak_memory_bytes", "peak_memory_rise_bytes", "runtime_memory_bytes", "contention_share",
@@ -53,8 +54,8 @@ def task_metrics(content: Content, which: Key) -> list[tuple[str, str]]:
 
 def inference_memory(content: Content, key: Key) -> tuple[str, str] | None:
     """(task, metric) whose peak memory stands for using the model: generation where it was measured, else any task."""
-    of_models = [task for task in content.tasks if task.partition("(")[0] not in OF_TOKENIZERS]
-    tasks = content.tasks_with("decode_tokens_per_second") or of_models
+    of_models = [task for task in content.tasks if task.partition("(")[0] not in NOT_USE]
+    tasks = content.tasks_with(GENERATION) or of_models
     for metric in ("cuda_peak_allocated_bytes", "peak_memory_rise_bytes", "peak_memory_bytes"):
         for task in tasks:
             if content.score(key, task, metric) is not None:
@@ -75,24 +76,27 @@ def base_size(content: Content, which: Key) -> str:
 
 def _table(content: Content, which: Key) -> Table:
     metrics = task_metrics(content, which)
+    used = _used_by(content, which)
     columns = [
         *method_columns(), Column("Status", "seeds", "status"),
         *(metric_column(metric, task) for task, metric in metrics),
         Column("Size on disk", "against 16 bit"),
-        *([Column("Memory in use", "rise, generation")] if _is_of_models(which) else []),
+        *([Column("Memory in use", used)] if used else []),
         Column("Making it", "train + compress"),
     ]  # fmt: skip
     width = len(columns) - 2
-    rows = [_row(content, which, outcome, metrics, width) for outcome in content.groups(which)]
+    rows = [_row(content, which, outcome, metrics, width, bool(used)) for outcome in content.groups(which)]
     return Table(columns, rows, f"{set_title(which)}{base_size(content, which)}")
 
 
-def _row(content: Content, which: Key, outcome: Outcome, metrics: list[tuple[str, str]], width: int) -> Row:
+def _row(
+    content: Content, which: Key, outcome: Outcome, metrics: list[tuple[str, str]], width: int, used: bool
+) -> Row:
     key, kind = outcome.key, row_kind(content, outcome)
     seeds = f"{outcome.seeds} seeds" if outcome.seeds > 1 else ""
     start = [*method_values(outcome), Value(outcome.status.replace("_", " "), seeds, kind="status")]
     scores = [metric_value(content.score(key, task, metric)) for task, metric in metrics]
-    memory = [_memory(content, key)] if _is_of_models(which) else []
+    memory = [_memory(content, key)] if used else []
     values = [*scores, _size(content, which, key), *memory, _cost(content, key)]
     if outcome.status != "done" and all(value.text == Value().text for value in scores):
         return Row([*start, Value(outcome.reason or "-", kind="reason", span=width)], kind)
@@ -101,9 +105,15 @@ def _row(content: Content, which: Key, outcome: Outcome, metrics: list[tuple[str
     return Row([*start, *values], kind)
 
 
-def _is_of_models(which: Key) -> bool:
-    """Whether a set has a model at all; tokenizers alone have none, and nobody generates with them."""
-    return bool(which[0] != "none")
+def _used_by(content: Content, which: Key) -> str:
+    """What used the models while the memory was measured, in words; nothing where no task used one."""
+    if which[0] == "none":
+        return ""
+    found = [inference_memory(content, outcome.key) for outcome in content.groups(which)]
+    tasks = list(dict.fromkeys(one[0] for one in found if one is not None))
+    if not tasks:
+        return ""
+    return f"rise, {'generation' if content.tasks_with(GENERATION) else ', '.join(tasks)}"
 
 
 def _size(content: Content, which: Key, key: Key) -> Value:
@@ -117,7 +127,8 @@ def _size(content: Content, which: Key, key: Key) -> Value:
 
 def _memory(content: Content, key: Key) -> Value:
     which = inference_memory(content, key)
-    return metric_value(content.score(key, *which), digits=3) if which else Value()
+    marks = bool(content.tasks_with(GENERATION))
+    return metric_value(content.score(key, *which), digits=3, marks=marks) if which else Value()
 
 
 def _cost(content: Content, key: Key) -> Value:

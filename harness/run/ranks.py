@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from harness.run.environment import thread_environment, threads_of
 from harness.run.meter import Meter
 
 LAUNCH = "launch"
+EXIT_CODES = "exit_codes.json"
 # What is the largest of a rank, rather than the first one's.
 LARGEST = (
     "peak_memory_bytes", "peak_memory_rise_bytes", "runtime_memory_bytes", "rank_parameter_bytes",
@@ -44,7 +46,7 @@ def train_on_ranks(job: Mapping[str, Any], request: Job, meter: Meter) -> Checkp
     with meter.span(LAUNCH):
         code = subprocess.run(_command(ranks, file), env=_environment(job, ranks), check=False).returncode
     found = [_told(folder / f"rank{rank}.json") for rank in range(ranks)]
-    _check(found, code)
+    _check(found, _told(folder / EXIT_CODES) or {}, code)
     told = [one for one in found if one is not None]
     _take_over(meter, told)
     made = told[0]["checkpoint"]
@@ -55,7 +57,7 @@ def train_on_ranks(job: Mapping[str, Any], request: Job, meter: Meter) -> Checkp
 
 
 def _command(ranks: int, file: Path) -> list[str]:
-    launcher = [sys.executable, "-m", "torch.distributed.run"]
+    launcher = [sys.executable, "-m", "harness.run.torchrun", str(file.with_name(EXIT_CODES))]
     meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{HOST}:0", "--local-addr", HOST]
     return [*launcher, "--nproc-per-node", str(ranks), *meeting, "--module", "harness.run.rank", str(file)]
 
@@ -76,18 +78,26 @@ def _told(file: Path) -> dict[str, Any] | None:
     return found
 
 
-def _check(found: Sequence[Mapping[str, Any] | None], code: int) -> None:
+def _check(found: Sequence[Mapping[str, Any] | None], codes: Mapping[str, int], code: int) -> None:
+    """Raise for the rank that failed first. One that died without a word comes before those that told an error.
+
+    The others lost their connection to it, or torchrun ended them (SIGTERM).
+    """
+    for rank, one in enumerate(found):
+        exit_code = codes.get(str(rank), 0)
+        if one is None and exit_code not in (0, -signal.SIGTERM):
+            how = f"exit status {exit_code}" if exit_code > 0 else signal.Signals(-exit_code).name
+            raise StepError(f"rank {rank} of {len(found)} died without a word: {how} (see the log)")
     failed = sorted(
         ((one["ended"], rank, one) for rank, one in enumerate(found) if one is not None and one["status"] != "done"),
         key=lambda entry: entry[:2],
     )
-    silent = [rank for rank, one in enumerate(found) if one is None]
     if failed:
         _, rank, one = failed[0]
         error = InvalidMeasurement if one["status"] == "invalid" else StepError
         raise error(f"rank {rank} of {len(found)} {one['status']}: {one['reason']}")
-    if silent or code:
-        raise StepError(f"rank {', '.join(map(str, silent)) or '?'} of {len(found)} died without a word (see the log)")
+    if code or None in found:
+        raise StepError(f"torchrun ended with exit status {code}, and not every rank told what it did (see the log)")
 
 
 def _take_over(meter: Meter, found: Sequence[Mapping[str, Any]]) -> None:

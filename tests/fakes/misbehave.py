@@ -169,6 +169,27 @@ def steps(job: Job, params: Any) -> None:
         job.meter.step_loss(step, 4.0 - step * 0.1)
 
 
+def rank_crash(job: Job, params: Any) -> None:
+    if os.environ["RANK"] == "1":
+        raise ValueError("the second rank has a bug")
+    time.sleep(600)
+
+
+def rank_killed(job: Job, params: Any) -> None:
+    if os.environ["RANK"] == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(600)
+
+
+def rank_steps(job: Job, params: Any) -> None:
+    rank = int(os.environ["RANK"])
+    for step in range(1, 5):
+        job.meter.step_begin()
+        time.sleep(0.02 * (rank + 1))
+        job.meter.step_end(tokens=100 + rank, nonpadding_tokens=80, loss_tokens=60)
+        job.meter.step_loss(step, 4.0 + rank)
+
+
 def _half_a_part(job: Job) -> None:
     (job.part("model") / "half.safetensors").write_bytes(b"half")
     print("half written", flush=True)

@@ -1,0 +1,153 @@
+"""The sections on training say what the committed records say, computed here a second time from the raw records."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.report.build import content_of
+from harness.report.content import Content
+from harness.report.document import Section, Table
+from harness.report.forgetting import forgetting
+from harness.report.growth import growth, growth_in_words
+from harness.report.limits import limits
+from harness.report.lora_settings import lora_in_words, lora_settings
+from harness.report.numbers import plain, pretty
+from harness.report.optimisations import optimisations, partner
+from harness.report.ranks import ranks, ranks_in_words
+from harness.report.tuning import tuning
+
+RESULTS = Path(__file__).resolve().parents[2] / "results"
+SECTIONS = (tuning, forgetting, lora_settings, limits, optimisations, growth, ranks)
+HAS = {
+    "finetuning": {tuning, forgetting}, "lora": {tuning, lora_settings}, "frontier": {limits},
+    "efficiency": {optimisations, growth}, "attention": {growth}, "zero": {ranks},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def content() -> dict[str, Content]:
+    return {suite: content_of(RESULTS, suite) for suite in HAS}
+
+
+def records(suite: str, method: str, operation: str = "train", **axes: Any) -> list[dict[str, Any]]:
+    """Committed records whose method is ``method``, by the seed."""
+    found = [json.loads(path.read_text()) for path in sorted((RESULTS / suite).glob("*/*.*.json"))]
+    kept = [
+        one for one in found
+        if one["operation"] == operation and one["coordinates"]["method"] == method
+        and all(one["coordinates"][name] == value for name, value in axes.items())
+    ]  # fmt: skip
+    assert kept, (suite, method, axes)
+    return sorted(kept, key=lambda one: one["coordinates"]["seed"] or 0)
+
+
+def table(section: Section | None, number: int = 0) -> list[dict[str, tuple[str, str]]]:
+    """Rows of a section's table as (text, note) by the column's title and note."""
+    assert section is not None
+    found = [block for block in section.blocks if isinstance(block, Table)][number]
+    heads = [f"{column.title}|{column.note}" for column in found.columns]
+    return [{head: (value.text, value.note) for head, value in zip(heads, row.values, strict=True)} for row in found.rows]
+
+
+def seconds(record: dict[str, Any]) -> list[float]:
+    steps = record["optimizer_steps"]
+    return list(steps["seconds"][steps["warmup"] :])
+
+
+@pytest.mark.parametrize("suite", HAS)
+def test_a_report_has_the_sections_that_belong_to_its_suite(content: dict[str, Content], suite: str) -> None:
+    assert {section for section in SECTIONS if section(content[suite]) is not None} == HAS[suite]
+
+
+def test_growth_by_hand(content: dict[str, Content]) -> None:
+    methods = {one["coordinates"]["method"] for one in _all("attention") if one["operation"] == "train"}
+    method = next(one for one in methods if "sequence_length=4096" in one and one.endswith("flash_attention"))
+    (flash,), (eager,) = records("attention", method), records("attention", f"{method}(kernel=eager)")
+    row = next(row for row in table(growth(content["attention"])) if row["Sequence length|"][0] == "4 096")
+    ratio = statistics.median(seconds(flash)) / statistics.median(seconds(eager))
+    assert row["flash, ratio|optimiser step"][0] == f"{plain(ratio, 3)} x" and ratio < 0.5
+    peaks = [one["metrics"]["peak_memory_rise_bytes"] for one in (flash, eager)]
+    assert row["flash, ratio|peak memory"] == (f"{plain(peaks[0] / peaks[1], 3)} x", pretty(peaks[0], "B", 3))
+    fits = {row["Series|"][0]: row for row in table(growth(content["attention"]), 1)}
+    assert float(fits["eager"]["Exponent|optimiser step"][0]) > 1.7
+    assert any("flash against eager: a step is faster from " in said for said in growth_in_words(content["attention"]))
+
+
+def test_losses_of_ranks_are_set_beside_one_process(content: dict[str, Content]) -> None:
+    methods = {one["coordinates"]["method"] for one in _all("zero") if one["operation"] == "train"}
+    third = next(one for one in methods if one.endswith("zero(stage=3)"))
+    (alone,) = records("zero", third.partition(" + ")[0], hardware="cpu(threads=2)")
+    (divided,) = records("zero", third)
+    gaps = [abs(a - b) for a, b in zip(alone["optimizer_steps"]["loss"], divided["optimizer_steps"]["loss"], strict=True)]
+    row = next(row for row in table(ranks(content["zero"])) if "stage=3" in row["Method|precision · hardware"][0])
+    assert row["Distance of losses|first 10 steps"] == (plain(max(gaps[:10]), 2), f"all steps {plain(max(gaps), 2)}")
+    assert max(gaps) < 1e-4
+    kept = divided["metrics"]
+    assert row["Optimiser state|per rank"][0] == pretty(kept["rank_optimizer_bytes"], "B", 3)
+    assert kept["rank_optimizer_bytes"] == pytest.approx(6 * alone["metrics"]["parameters"], rel=0.01)
+    assert "zero(stage=3)" in ranks_in_words(content["zero"])[0]
+
+
+def test_what_was_learned_and_forgotten_is_the_paired_difference(content: dict[str, Content]) -> None:
+    rows = {row["Method|precision"][0]: row for row in table(forgetting(content["finetuning"]))}
+    assert set(rows) == {"full_finetune", "lora", "qlora", "prefix_tuning", "bottleneck_adapter"}
+    axes = {"precision": "bf16-mixed", "task": "perplexity"}
+    (base,) = records("finetuning", "base", "eval", **axes)
+    methods = {one["coordinates"]["method"] for one in _all("finetuning") if one["coordinates"]["technique"] == "lora"
+               and one["operation"] == "eval"}  # fmt: skip
+    (method,) = methods
+    after = [one["metrics"]["bits_per_byte"] for one in records("finetuning", method, "eval", **axes)]
+    forgotten = statistics.mean(after) - base["metrics"]["bits_per_byte"]
+    said = float(rows["lora"]["Forgotten|bits per byte, running text"][0])
+    assert len(after) == 2 and said == pytest.approx(forgotten, abs=2e-4) and said > 0
+
+
+def test_ranks_of_lora_are_compared_over_seeds(content: dict[str, Content]) -> None:
+    said = lora_in_words(content["lora"])
+    assert [one.split(":")[0] for one in said] == ["Rank 8 against rank 64", "Rank 16 against rank 64"]
+    rows = table(lora_settings(content["lora"]))
+    assert {row["Rank|"][0] for row in rows} == {"1", "4", "8", "16", "64"}
+    chosen = {trial["method"]: trial["of"] for trial in content["lora"].plan["trials"] if trial["chosen"]}
+    values = {
+        rank: [one["metrics"]["bits_per_byte"] for one in records("lora", chosen[name], "eval")]
+        for rank, name in ((8, "lora"), (64, "lora(rank=64)"))
+    }
+    difference = statistics.mean(a - b for a, b in zip(values[8], values[64], strict=True))
+    shown = float(said[0].split(": ")[1].split(" ")[0].replace("+", ""))
+    assert len(values[8]) == 3 and shown == pytest.approx(difference, abs=abs(difference) * 0.01 + 1e-6)
+
+
+def test_a_modified_training_is_set_beside_the_plain_one(content: dict[str, Content]) -> None:
+    every = content["efficiency"].outcomes
+    by_name = {(one.key[0], one.key[1], one.key[3]): one for one in every}
+    pairs = {name: found.key[3] for name, one in by_name.items() if (found := partner(one, every)) is not None}
+    plain_ones = {name for name in by_name if " + " not in name[0]}
+    assert {name for name in plain_ones & set(pairs)} == {name for name in plain_ones if name[2] != "fp32"} - {
+        name for name in plain_ones if name[0].startswith("qlora")
+    }
+    composed = next(name for name in pairs if name[0].endswith("gradient_checkpointing + gradient_accumulation"))
+    assert pairs[composed] == "bf16-mixed", "beside the plain training at its own precision"
+    rows = table(optimisations(content["efficiency"]))
+    checkpointed = next(row for row in rows if row["Method|precision"][0].endswith("+ gradient_checkpointing"))
+    assert checkpointed["Distance of losses|first 10 steps"] == ("0", "all steps 0"), "recomputation is the same"
+
+
+def test_the_frontier_of_every_method_is_what_its_probes_found(content: dict[str, Content]) -> None:
+    for one in _all("frontier"):
+        if one["operation"] != "eval":
+            continue
+        probes = one["observed"]["probes"]
+        largest = max(probe["size"] for probe in probes if probe["status"] == "done")
+        told = one["metrics"].get("largest_batch", one["metrics"].get("longest_sequence"))
+        assert told == largest and all(probe["size"] > largest for probe in probes if probe["status"] != "done")
+    rows = table(limits(content["frontier"]))
+    assert len(rows) == 5 and rows[0]["Ratio|"][0] == "1 x"
+
+
+def _all(suite: str) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((RESULTS / suite).glob("*/*.*.json"))]
