@@ -205,9 +205,10 @@ class Content:
         return bool(key[0] == self.baseline)
 
     def base_parameters(self, which: Key) -> float | None:
-        """Parameters of the uncompressed model of a set: the baseline's, else the fewest that any stage reports."""
+        """Parameters of the uncompressed model of a set: the base's or the baseline's, else the fewest of any stage."""
         keys = [outcome.key for outcome in self.groups(which)]
-        told = [self.made(key, "parameters") for key in keys if self.is_baseline(key)]
+        first = [key for key in keys if key[0] == "base"] or [key for key in keys if self.is_baseline(key)]
+        told = [self.made(key, "parameters") for key in first]
         told += [self.made(key, "parameters") for key in keys]
         values = [line["value"] for line in told if line is not None]
         return values[0] if told and told[0] is not None else min(values, default=None)

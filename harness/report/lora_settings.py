@@ -10,7 +10,7 @@ from harness.analyse.summary import Line, compare
 from harness.catalogue import adapter_class
 from harness.contract import defaults
 from harness.errors import MethodError
-from harness.plan.expression import parse
+from harness.plan.expression import parse, value_text
 from harness.report.cells import metric_value
 from harness.report.content import Content
 from harness.report.document import Bullets, Column, Paragraph, Row, Section, Table, Value
@@ -98,8 +98,8 @@ def _section(content: Content, which: Key, found: list[Setting], task: str) -> S
         rate = chosen.get((one.outcome.key[0], one.outcome.key[1], one.outcome.key[3]))
         rows.append(Row([
             Value(str(one.rank), kind="method"), Value(plain(one.alpha)), Value(one.targets, kind="method"),
-            *(metric_value(lines.get(name), digits=3, marks=False) for name in SIZES),
-            Value(plain(rate)), metric_value(line), *_differences(content, one, largest, task),
+            *(Value(metric_value(lines.get(name), digits=3).text) for name in SIZES),
+            Value("-" if rate is None else value_text(rate)), metric_value(line), *_differences(content, one, largest, task),
         ], "baseline" if one is largest else ""))  # fmt: skip
     table = Table(columns, rows, set_title(which))
     return Section("LoRA's settings", [Paragraph(EXPLANATION, "note"), Bullets(_answers(content, found, task)), table])
