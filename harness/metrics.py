@@ -215,6 +215,11 @@ _DECLARED = (
     ),
     Metric("trainable_parameters", "1", "none", "Trainable parameters", "Parameters that require a gradient."),
     Metric("trainable_share", "share", "none", "Trainable share", "Trainable parameters over all parameters."),
+    Metric("teacher_parameters", "1", "none", "Teacher's parameters", "Parameters of the model that was learnt from."),
+    Metric(
+        "teacher_seconds", "s", "lower", "Teacher's forward passes",
+        "Seconds that a distillation's forward passes through the teacher took, a part of its optimiser steps.",
+    ),
     Metric("optimizer_steps", "1", "none", "Optimiser steps", "Optimiser steps that were really taken."),
     Metric(
         "overflow_steps", "1", "lower", "Overflowing steps",

@@ -26,7 +26,7 @@ def describe_model(model: Any) -> dict[str, Any]:
         weight = getattr(module, "weight", None)
         if not list(module.children()) and weight is not None:
             classes[type(module).__name__] += 1
-            if (storage := quantized_storage(weight)) is not None:
+            if (storage := getattr(module, "quantized_as", None) or quantized_storage(weight)) is not None:
                 quantized[storage] += 1
     dtypes: Counter[str] = Counter()
     for parameter in model.parameters():
@@ -35,7 +35,7 @@ def describe_model(model: Any) -> dict[str, Any]:
         "layer_classes": dict(sorted(classes.items())),
         "dtypes": dict(sorted(dtypes.items())),
         "quantized_layers": dict(sorted(quantized.items())),
-        "parameters": sum(logical_size(parameter) for parameter in model.parameters()),
+        "parameters": logical_parameters(model),
         "layers": getattr(model.config, "num_hidden_layers", None),
         "attention": getattr(model.config, "_attn_implementation", None),
     }
@@ -47,6 +47,12 @@ def quantized_storage(weight: Any) -> str | None:
     if state is not None:
         return str(state.quant_type) + ("+double" if state.nested else "")
     return "int8" if type(weight).__name__ == "Int8Params" else None
+
+
+def logical_parameters(model: Any) -> int:
+    """Number of weights that a model's parameters and its buffers of codes stand for, tied ones once."""
+    codes = sum(int(getattr(module, "logical_size", 0)) for module in model.modules())
+    return codes + sum(logical_size(parameter) for parameter in model.parameters())
 
 
 def logical_size(parameter: Any) -> int:

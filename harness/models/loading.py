@@ -108,6 +108,8 @@ def _load_weights(
     path = str(checkpoint.parts["model"])
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     stored_quantized = _is_quantized(Path(path))
+    if stored_quantized:
+        from harness.models import rtn as _registered  # noqa: F401
     if quantization is not None or stored_quantized:
         options["device_map"] = {"": hardware.device}
         _say_once("bitsandbytes")

@@ -65,12 +65,38 @@ def quantize(job: Job, recipe: Recipe) -> Checkpoint:
             model = load_model(
                 source, job.precision, job.hardware, quantization=recipe.config(), storage=torch.bfloat16
             )
+    return _kept(job, model, recipe.storage)
+
+
+def round_weights(job: Job, bits: int, group_size: int | None, symmetric: bool) -> Checkpoint:
+    """Round the job's model to the nearest (adapters merged first), and save its codes; the rest is stored in bfloat16.
+
+    ``StepError`` where a layer's width is no multiple of the group size, and for a model that is quantised already.
+    """
+    import torch
+
+    from harness.models.rounding import Grid
+    from harness.models.rtn import round_model
+
+    with job.meter.span("load"):
+        model = load_merged(job.checkpoint, "fp32", job.hardware)
+    if already := describe_model(model)["quantized_layers"]:
+        raise StepError(f"{', '.join(already)} weights are quantised already: rtn needs the plain ones")
+    with job.meter.span("compress"), torch.no_grad():
+        model = round_model(model, Grid(bits, group_size, symmetric))
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(torch.bfloat16)
+    return _kept(job, model, f"rtn int{bits}")
+
+
+def _kept(job: Job, model: Any, storage: str) -> Checkpoint:
+    """Record what is really in the model, and save it."""
     found = describe_model(model)
-    meter.observe("model", found)
-    if set(found["quantized_layers"]) != {recipe.storage}:
-        raise StepError(f"asked for {recipe.storage} layers, found {found['quantized_layers'] or 'none'}")
-    meter.metric("parameters", found["parameters"])
-    with meter.span("save"):
+    job.meter.observe("model", found)
+    if set(found["quantized_layers"]) != {storage}:
+        raise StepError(f"asked for {storage} layers, found {found['quantized_layers'] or 'none'}")
+    job.meter.metric("parameters", found["parameters"])
+    with job.meter.span("save"):
         model.save_pretrained(job.part("model"))
-    parts = {name: path for name, path in source.parts.items() if name != "model"}
-    return Checkpoint(kind=source.kind, parts=parts).with_parts(model=job.part("model"))
+    parts = {name: path for name, path in job.checkpoint.parts.items() if name not in ("model", "peft")}
+    return Checkpoint(kind=job.checkpoint.kind, parts=parts).with_parts(model=job.part("model"))

@@ -26,6 +26,7 @@ from harness.report.provenance import definitions, machine, validity
 from harness.report.ranks import ranks
 from harness.report.results import results
 from harness.report.speed import speed
+from harness.report.students import students
 from harness.report.tokenizer_models import tokenizer_models
 from harness.report.tokenizer_speed import learning, tokenizer_speed
 from harness.report.tradeoffs import tradeoffs
@@ -82,10 +83,10 @@ def compose(content: Content) -> Document:
         opening.append(Paragraph(str(plan["question"]), "lead"))
     opening.append(Bullets(headline(content), "headline"))
     optional = (
-        tuning(content), forgetting(content), lora_settings(content), limits(content), optimisations(content),
-        growth(content), ranks(content), vocabularies(content), tokenizer_speed(content), languages(content),
-        tokenizer_models(content),
-        learning(content), objectives(content), compression(content), training(content), speed(content),
+        tuning(content), forgetting(content), lora_settings(content), students(content), limits(content),
+        optimisations(content), growth(content), ranks(content), vocabularies(content), tokenizer_speed(content),
+        languages(content), tokenizer_models(content), learning(content), objectives(content), compression(content),
+        training(content), speed(content),
         tradeoffs(content), lost(content), ledger(content),
     )  # fmt: skip
     sections = [results(content), *(section for section in optional if section is not None)]

@@ -31,6 +31,7 @@ def _table(content: Content, which: Key) -> Table | None:
     tuned = [
         outcome for outcome in content.groups(which)
         if "further_task_bytes" in content.last_training(outcome.key) and " > " not in str(outcome.key[0])
+        and any(content.score(outcome.key, task, QUALITY) is not None for task in tasks)
     ]  # fmt: skip
     based = any(content.is_baseline(outcome.key) for outcome in content.groups(which))
     if general is None or not tuned or not based:

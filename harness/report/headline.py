@@ -18,6 +18,7 @@ from harness.report.objective_tables import objectives_in_words
 from harness.report.optimisations import optimisations_in_words
 from harness.report.outcomes import Key, Outcome
 from harness.report.ranks import ranks_in_words
+from harness.report.students import students_in_words
 from harness.report.tokenizer_models import tokenizer_of
 from harness.report.vocabularies import cutting_in_words, premiums_in_words
 
@@ -36,7 +37,7 @@ def headline(content: Content) -> list[str]:
     of_training += optimisations_in_words(content)
     if of_training:
         return [_state(content), *of_training]
-    sentences = [_state(content), *lora_in_words(content)]
+    sentences = [_state(content), *lora_in_words(content), *students_in_words(content)]
     for which in content.sets:
         where = content.where(which)
         start = f"On {where}: " if where else ""

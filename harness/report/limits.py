@@ -13,9 +13,9 @@ from harness.report.tokenizer_speed import task_settings
 TASK = "frontier"
 LARGEST = {"batch": ("largest_batch", "sequences"), "sequence": ("longest_sequence", "tokens")}
 EXPLANATION = (
-    "Found by doubling and bisection, every probe three optimiser steps in a process of its own under the cap; an answer "
-    "repeats to about the resolution of the task. On the CPU the cap counts memory that was asked for, touched or not, "
-    "so that the peak (resident, of the largest training that fitted, above what its process began with) lies below "
+    "Found by doubling and bisection, every probe three optimiser steps in a process of its own under the cap; an "
+    "answer repeats to about the resolution of the task. On the CPU the cap counts memory that was asked for, touched "
+    "or not, so that the peak (resident, of the largest training that fitted, above what its process began with) lies below "
     "it. The ratio is to the first method of the table."
 )
 

@@ -75,7 +75,8 @@ def _setting(content: Content, outcome: Outcome) -> Setting | None:
     alpha = 2 * params["rank"] if params["alpha"] is None else params["alpha"]
     named = {"alpha", "target_modules", "rank_stabilized", "dora", "dropout"}
     plain_one = all(params[name] == usual[name] for name in named & params.keys())
-    return Setting(outcome, int(params["rank"]), float(alpha), str(params["target_modules"] or "query and value"), plain_one)
+    targets = str(params["target_modules"] or "query and value")
+    return Setting(outcome, int(params["rank"]), float(alpha), targets, plain_one)
 
 
 def _section(content: Content, which: Key, found: list[Setting], task: str) -> Section:
@@ -99,7 +100,8 @@ def _section(content: Content, which: Key, found: list[Setting], task: str) -> S
         rows.append(Row([
             Value(str(one.rank), kind="method"), Value(plain(one.alpha)), Value(one.targets, kind="method"),
             *(Value(metric_value(lines.get(name), digits=3).text) for name in SIZES),
-            Value("-" if rate is None else value_text(rate)), metric_value(line), *_differences(content, one, largest, task),
+            Value("-" if rate is None else value_text(rate)), metric_value(line),
+            *_differences(content, one, largest, task),
         ], "baseline" if one is largest else ""))  # fmt: skip
     table = Table(columns, rows, set_title(which))
     return Section("LoRA's settings", [Paragraph(EXPLANATION, "note"), Bullets(_answers(content, found, task)), table])

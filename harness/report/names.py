@@ -7,7 +7,7 @@ its places, and the section on tuning says which value each got. Rows and record
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -15,16 +15,17 @@ import pandas
 
 from harness.contract import TrainingParams
 from harness.errors import MethodError
-from harness.plan.expression import Call, Method, Stage, parse, value_text
+from harness.plan.expression import Call, Method, parse, value_text
 
 SETTINGS = frozenset(item.name for item in fields(TrainingParams))
 
 
 @dataclass(frozen=True)
 class Names:
-    """Short names by full name, of methods and stages, and what was left out, by technique."""
+    """Short names of methods and of each method's last stage, by the method's full name, and what was left out."""
 
     short: Mapping[str, str]
+    stages: Mapping[str, str]
     left_out: Mapping[str, str]
     chosen: tuple[str, ...] = ()
 
@@ -33,8 +34,15 @@ class Names:
         return self.short.get(name, name) if isinstance(name, str) else name
 
     def in_frame(self, frame: pandas.DataFrame) -> pandas.DataFrame:
-        """The frame with short names in its columns ``method`` and ``stage``."""
-        renamed = {name: self._column(frame[name]) for name in ("method", "stage") if name in frame}
+        """The frame with short names in its columns ``method`` and ``stage``.
+
+        A stage is called as the last one of its row's method: a text may be tuned in one chain and not in another.
+        """
+        renamed = {"method": _renamed(frame["method"], self.of)} if "method" in frame else {}
+        if "stage" in frame and "method" in frame:
+            ends = frame["method"].astype(object).map(lambda name: self.stages.get(name, name))
+            known = frame["method"].isin(list(self.stages))
+            renamed["stage"] = frame["stage"].astype(object).where(~known, ends)
         return frame.assign(**renamed)
 
     def in_plan(self, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,15 +58,11 @@ class Names:
         said += [f"Chosen by trials: {', '.join(self.chosen)}."] if self.chosen else []
         return " ".join(said)
 
-    def _column(self, values: pandas.Series[Any]) -> pandas.Series[Any]:
-        if isinstance(values.dtype, pandas.CategoricalDtype):
-            # What no row has any more (a trial's method, say) would be a second thing of one short name.
-            return values.cat.remove_unused_categories().astype(object).map(self.of).astype("category")
-        return values.map(self.of)
-
     def _step(self, step: Mapping[str, Any]) -> dict[str, Any]:
         where = dict(step.get("coordinates") or {})
-        where |= {name: self.of(where[name]) for name in ("method", "stage") if name in where}
+        method = str(where.get("method"))
+        where |= {"method": self.of(method)} if "method" in where else {}
+        where |= {"stage": self.stages[method]} if method in self.stages and "stage" in where else {}
         return {**step, "coordinates": where}
 
 
@@ -76,18 +80,25 @@ def short_names(methods: Iterable[Any], plan: Mapping[str, Any] | None = None) -
         for stage in method.stages:
             given = {item for item in stage.call.params if item[0] in SETTINGS and not isinstance(item[1], list)}
             shared[stage.call.name] = shared.get(stage.call.name, given) & given
-    short = {}
-    for text, method in untuned.items():
-        stages = tuple(_shorter(stage, shared) for stage in method.stages)
-        short[text] = str(Method(stages))
-        short |= {str(old): str(new) for old, new in zip(parsed[text].stages, stages, strict=True)}
+    short = {text: _shorter(method, shared) for text, method in untuned.items()}
     left_out = {
         name: ", ".join(f"{key}={value_text(value)}" for key, value in sorted(items))
         for name, items in shared.items()
         if items
     }
     names = (f"{trial['parameter']} of {parse(trial['of']).stages[-1].call.name}" for trial in trials)
-    return Names({text: name for text, name in short.items() if text != name}, left_out, tuple(dict.fromkeys(names)))
+    changed = {text: method for text, method in short.items() if text != str(method)}
+    return Names(
+        {text: str(method) for text, method in changed.items()},
+        {text: str(method.stages[-1]) for text, method in changed.items()}, left_out, tuple(dict.fromkeys(names)),
+    )  # fmt: skip
+
+
+def _renamed(values: pandas.Series[Any], of: Callable[[Any], Any]) -> pandas.Series[Any]:
+    if isinstance(values.dtype, pandas.CategoricalDtype):
+        # What no row has any more (a trial's method, say) would be a second thing of one short name.
+        return values.cat.remove_unused_categories().astype(object).map(of).astype("category")
+    return values.map(of)
 
 
 def _without_choices(parsed: Mapping[str, Method], chosen: Mapping[str, str]) -> dict[str, Method]:
@@ -121,7 +132,9 @@ def _parsed(text: str) -> Method | None:
         return None
 
 
-def _shorter(stage: Stage, shared: Mapping[str, set[tuple[str, Any]]]) -> Stage:
-    call = stage.call
-    kept = tuple(item for item in call.params if item not in shared[call.name])
-    return replace(stage, call=Call(call.name, kept))
+def _shorter(method: Method, shared: Mapping[str, set[tuple[str, Any]]]) -> Method:
+    stages = []
+    for stage in method.stages:
+        kept = tuple(item for item in stage.call.params if item not in shared[stage.call.name])
+        stages.append(replace(stage, call=Call(stage.call.name, kept)))
+    return Method(tuple(stages))

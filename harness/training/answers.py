@@ -31,6 +31,9 @@ def learn_answers(job: Job, change: Change, view: str) -> Checkpoint:
             prompts_and_answers(job.data, view, "validation"), tokenizer, token_bytes(tokenizer),
             setup.sequence_length, VALIDATION_ANSWERS,
         )  # fmt: skip
-    train(job, setup, model, tokenizer, examples, lambda: mean_loss(model, held_out, setup.precision))
+    train(
+        job, setup, model, tokenizer, examples, lambda: mean_loss(model, held_out, setup.precision), loss=change.loss
+    )  # fmt: skip
+    change.finish()
     save(job, setup, model, lambda: change.save(model, job.part(change.part)))
     return finished(job, start, change)

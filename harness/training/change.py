@@ -19,12 +19,16 @@ from harness.models.loading import load_merged, load_model
 from harness.training.seeding import seed_everything
 from harness.training.sharding import whole_weights
 
+Loss = Callable[[Any, Mapping[str, Any], Any], Any]
+
 
 @dataclass(frozen=True)
 class Change:
     """``prepare`` makes a loaded model ready to train, ``save`` writes the checkpoint's ``part`` of it.
 
     ``quantization`` gives the configuration in which the base is loaded, ``opened_by`` what a later loader must know.
+    ``loss(model, batch, tokens)`` takes the place of the model's own loss (``tokens``: the loss-bearing ones of the
+    whole optimiser step), ``finish`` is called when the training is over.
     """
 
     prepare: Callable[[Any, TrainingSetup], Any]
@@ -32,6 +36,8 @@ class Change:
     part: str = "model"
     quantization: Callable[[], Any] | None = None
     opened_by: Mapping[str, Any] | None = None
+    loss: Loss | None = None
+    finish: Callable[[], None] = lambda: None
 
 
 def all_weights() -> Change:

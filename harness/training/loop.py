@@ -15,6 +15,7 @@ from typing import Any
 from harness.contract import Job, Meter, TrainingSetup
 from harness.errors import InvalidMeasurement
 from harness.models.inspect import describe_model, logical_size, trainable_names
+from harness.training.change import Loss
 from harness.training.counts import Counts, cost_of_all
 from harness.training.optimizers import never_reached, optimizer_state
 from harness.training.sharding import Census, Communication
@@ -34,11 +35,13 @@ def train(
     *,
     kind: str = "causal",
     collator: Collator | None = None,
+    loss: Loss | None = None,
 ) -> Any:
     """Train ``model`` on ``examples`` for exactly ``setup.steps`` optimiser steps and return it.
 
     ``kind`` of the model says how labels stand to inputs: shifted by one in a ``causal`` one, in place in a ``masked``
-    one, of a second sequence in a ``seq2seq`` one. ``collator`` makes a batch of examples, padding where none is given.
+    one, of a second sequence in a ``seq2seq`` one. ``collator`` makes a batch of examples, padding where none is given;
+    ``loss`` takes the place of the model's own.
     ``evaluate`` is called before the first step and at ``setup.evaluations`` evenly spaced points, the last step
     among them; what it returns becomes a point of the curve. Raises ``InvalidMeasurement`` where the loss is not
     finite, the steps were not all taken, or a technique's promise about types and gradients is broken.
@@ -48,7 +51,9 @@ def train(
         counts = Counts(kind, cost_of_all(model, kind))
         watch = _Watch(job, setup, evaluate, model, counts)
         batches = collator or padding(tokenizer)
-        trainer = watch.trainer = make_trainer(job, setup, model, examples, batches, counts, watch.watch_optimizer)
+        trainer = watch.trainer = make_trainer(
+            job, setup, model, examples, batches, counts, watch.watch_optimizer, loss
+        )  # fmt: skip
         trainer.add_callback(watch.callback())
         _observe_training(meter, setup, model, trainer)
     with meter.span("train"), attention_kernel(setup), warnings.catch_warnings():
@@ -62,10 +67,10 @@ def train(
     meter.metric("optimizer_steps", taken)
     if counts.flops:
         meter.metric("model_flops_per_token", counts.flops / counts.all_tokens)
-    for step, loss in enumerate(counts.losses(), start=1):
-        meter.step_loss(step, loss)
-    for name, value in watch.found().items():
-        meter.metric(name, value)
+    for step, value in enumerate(counts.losses(), start=1):
+        meter.step_loss(step, value)
+    for name, found in watch.found().items():
+        meter.metric(name, found)
     if taken != setup.steps:
         raise InvalidMeasurement(f"{taken} of {setup.steps} optimiser steps were taken")
     _check_what_learnt(meter, setup, model, trainer)

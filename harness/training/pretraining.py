@@ -14,7 +14,7 @@ from harness.contract import Checkpoint, Job, TrainingSetup
 from harness.models.fresh import with_weights
 from harness.models.loading import load_tokenizer
 from harness.models.scoring import entries, token_bytes
-from harness.training.change import open_or_make, save
+from harness.training.change import Change, merged_first, open_or_make, save, save_model
 from harness.training.examples import packed_text, text_to_score
 from harness.training.loop import Evaluate, train
 from harness.training.seeding import seed_everything
@@ -42,36 +42,45 @@ class Objective:
     own_tokenizer: bool = False
 
 
-def pretrain(job: Job, objective_of: Callable[[Job, Any], Objective]) -> Checkpoint:
-    """Train by the objective that ``objective_of(job, tokenizer)`` makes; it may add tokens to the tokenizer."""
+def pretrain(job: Job, objective_of: Callable[[Job, Any], Objective], change: Change | None = None) -> Checkpoint:
+    """Train by the objective that ``objective_of(job, tokenizer)`` makes; it may add tokens to the tokenizer.
+
+    ``change`` may make another model of the one that is given, to be trained in its place.
+    """
     meter, length = job.meter, job.budget.sequence_length
+    change = change or Change(lambda model, setup: model, save_model)
     with meter.span("load"):
         tokenizer = load_tokenizer(job.checkpoint)
     with meter.span("data"):
         objective = objective_of(job, tokenizer)
     setup = training_setup(job, objective.bytes_per_token)
     with meter.span("load"):
-        model = _model_of_size(job, tokenizer, setup, objective.kind)
+        start = merged_first(job)
+        model = change.prepare(_model_of_size(start, job, tokenizer, setup, objective.kind), setup)
     evaluate = objective.evaluator(model, setup.precision)
-    train(job, setup, model, tokenizer, objective.examples, evaluate, kind=objective.kind, collator=objective.collator)
+    train(
+        job, setup, model, tokenizer, objective.examples, evaluate, kind=objective.kind, collator=objective.collator,
+        loss=change.loss,
+    )  # fmt: skip
+    change.finish()
     meter.metric("train_bytes", setup.steps * setup.batch_size * length * objective.bytes_per_token)
     made: dict[str, Any] = {"model": job.part("model")}
     if objective.own_tokenizer:
         made["tokenizer"] = job.part("tokenizer")
 
     def write() -> None:
-        model.save_pretrained(made["model"])
+        change.save(model, made["model"])
         if objective.own_tokenizer:
             tokenizer.save_pretrained(made["tokenizer"])
 
     save(job, setup, model, write)
-    return with_weights(job.checkpoint).with_parts(kind=objective.kind, **made)
+    return with_weights(start).with_parts(kind=objective.kind, **made)
 
 
-def causal_objective(job: Job, tokenizer: Any) -> Objective:
+def causal_objective(job: Job, tokenizer: Any, *, loss_across_documents: bool = False) -> Objective:
     """Next-token prediction; validated on windows of held-out text."""
     length = job.budget.sequence_length
-    text = packed_text(job.data, tokenizer, length, loss_across_documents=job.params.loss_across_documents)
+    text = packed_text(job.data, tokenizer, length, loss_across_documents=loss_across_documents)
     lengths = token_bytes(tokenizer)
     held_out = text_to_score(job.data, "validation", tokenizer, lengths, length, VALIDATION_WINDOWS, None)
 
@@ -81,9 +90,9 @@ def causal_objective(job: Job, tokenizer: Any) -> Objective:
     return Objective("causal", text.examples, text.bytes_per_token, evaluator)
 
 
-def _model_of_size(job: Job, tokenizer: Any, setup: TrainingSetup, kind: str) -> Any:
-    """The model to train; a given one grows where the objective added tokens."""
-    model = open_or_make(job.checkpoint, tokenizer, job, setup)
+def _model_of_size(start: Checkpoint, job: Job, tokenizer: Any, setup: TrainingSetup, kind: str) -> Any:
+    """The model that is given, or a fresh one; a given one grows where the objective added tokens."""
+    model = open_or_make(start, tokenizer, job, setup)
     if kind != "causal" and len(tokenizer) > entries(model):
         seed_everything(job.seed)
         model.resize_token_embeddings(len(tokenizer))

@@ -11,6 +11,7 @@ from harness.contract import Job, TrainingSetup
 from harness.errors import StepError
 from harness.models.encoder_decoder import with_decoder_inputs
 from harness.models.scoring import IGNORED
+from harness.training.change import Loss
 from harness.training.counts import Counts
 from harness.training.optimizers import build_optimizer
 from harness.training.sharding import deepspeed_configuration
@@ -20,7 +21,7 @@ Collator = Callable[[Sequence[dict[str, list[int]]]], dict[str, Any]]
 
 def make_trainer(
     job: Job, setup: TrainingSetup, model: Any, examples: Sequence[Any], collator: Collator, counts: Counts,
-    on_optimizer: Callable[[Any], None] = lambda optimizer: None,
+    on_optimizer: Callable[[Any], None] = lambda optimizer: None, own_loss: Loss | None = None,
 ) -> Any:  # fmt: skip
     """A ``Trainer`` whose every micro-batch is told to ``counts``, and whose optimiser to ``on_optimizer``."""
     from transformers import Trainer
@@ -36,6 +37,13 @@ def make_trainer(
             counts.add(inputs, loss)
             return loss
 
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            if own_loss is None:
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            return own_loss(model, inputs, num_items_in_batch)
+
         def create_optimizer(self, *args: Any, **rest: Any) -> Any:
             if self.optimizer is None:
                 self.optimizer = build_optimizer(setup.optimizer, model, setup.learning_rate, setup.weight_decay)
@@ -46,7 +54,7 @@ def make_trainer(
     with tempfile.TemporaryDirectory() as folder:
         trainer = MeteredTrainer(
             model=model, args=_arguments(job, setup, folder), train_dataset=examples, data_collator=collator,
-            compute_loss_func=None if counts.kind == "causal" else _mean_over_batch,
+            compute_loss_func=None if counts.kind == "causal" and own_loss is None else _mean_over_batch,
         )  # fmt: skip
     if setup.zero_stage is not None:
         _without_compiled_collectives()

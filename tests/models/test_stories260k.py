@@ -78,3 +78,11 @@ def test_the_bytes_of_tokens_sum_to_the_bytes_of_the_text(tokenizer, text):
 def test_every_technique_can_take_it(run, stories):
     made = run("int8", stories)
     assert made.meter.observed["model"]["quantized_layers"] == {"int8": 35}
+
+
+@pytest.mark.parametrize(("bits", "known"), [(8, 4.487), (4, 5.309), (3, 26.1)])
+def test_rounded_rows_give_the_known_perplexities(run, stories, tokenizer, make_job, bits, known):
+    made = run("rtn", stories, bits=bits).checkpoint
+    job = make_job(made, data=Paragraphs(tokenizer))
+    Perplexity(Perplexity.Params(windows=60, length=256)).score(open_scorer(make_job(made, params=NoParams())), job)
+    assert job.meter.metrics["perplexity"] == pytest.approx(known, rel=0.01)

@@ -11,7 +11,9 @@ def test_shared_training_settings_are_left_out() -> None:
     names = short_names(["base", "lora(learning_rate=0.02, rank=4)", "lora(learning_rate=0.02, rank=16) > int8"])
     assert names.of("lora(learning_rate=0.02, rank=4)") == "lora(rank=4)"
     assert names.of("lora(learning_rate=0.02, rank=16) > int8") == "lora(rank=16) > int8"
-    assert names.of("lora(learning_rate=0.02, rank=16)") == "lora(rank=16)"  # the stage
+    assert names.stages == {
+        "lora(learning_rate=0.02, rank=4)": "lora(rank=4)", "lora(learning_rate=0.02, rank=16) > int8": "int8"
+    }  # fmt: skip
     assert names.of("base") == "base"
     assert names.sentence() == "Settings that every cell of a technique shares: lora: learning_rate=0.02."
 
@@ -38,3 +40,33 @@ def test_rows_and_plan_are_renamed_alike() -> None:
 
 def test_what_does_not_parse_keeps_its_name() -> None:
     assert short_names(["<script>", None]).of("<script>") == "<script>"
+
+
+def cell(method: str, seed: int = 0) -> dict[str, object]:
+    return {"method": method, "model": "m", "data": "d", "precision": "fp32", "hardware": "cpu", "seed": seed}
+
+
+def trial(method: str, of: str, chosen: bool) -> dict[str, object]:
+    return {"method": method, "of": of, "parameter": "learning_rate", "chosen": chosen}
+
+
+def test_what_trials_chose_is_left_out_where_they_chose_it() -> None:
+    tuned, other = "lora(learning_rate=0.01)", "lora(learning_rate=0.1, rank=4)"
+    given = f"bpe > clm > {tuned}"
+    trials = [trial("lora", tuned, True), trial("lora", "lora(learning_rate=0.1)", False)]
+    trials.append(trial("lora(rank=4)", other, True))
+    plan = {"baseline": "lora(rank=4)", "trials": trials, "cells": [cell(tuned), cell(other), cell(given)]}
+    names = short_names([tuned, other, given], plan)
+    assert [names.of(one) for one in (tuned, other, given)] == ["lora", "lora(rank=4)", given]
+    assert names.in_plan(plan)["baseline"] == "lora(rank=4)"
+    assert names.sentence() == "Chosen by trials: learning_rate of lora."
+    rows = pandas.DataFrame({"method": [tuned, given], "stage": [tuned, "lora(learning_rate=0.01)"]})
+    assert names.in_frame(rows)["stage"].tolist() == ["lora", "lora(learning_rate=0.01)"], "given, not chosen"
+
+
+def test_two_cells_of_one_place_never_get_one_name() -> None:
+    tuned, other = "lora(learning_rate=0.01)", "lora(learning_rate=0.1)"
+    plan = {"trials": [trial("lora", tuned, True), trial("lora", other, True)], "cells": [cell(tuned), cell(other)]}
+    assert short_names([tuned, other], plan).of(tuned) == tuned
+    plan["cells"] = [cell(tuned), cell(other, seed=1)]
+    assert short_names([tuned, other], plan).of(other) == "lora"

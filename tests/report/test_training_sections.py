@@ -51,7 +51,8 @@ def table(section: Section | None, number: int = 0) -> list[dict[str, tuple[str,
     assert section is not None
     found = [block for block in section.blocks if isinstance(block, Table)][number]
     heads = [f"{column.title}|{column.note}" for column in found.columns]
-    return [{head: (value.text, value.note) for head, value in zip(heads, row.values, strict=True)} for row in found.rows]
+    cells = [[(value.text, value.note) for value in row.values] for row in found.rows]
+    return [dict(zip(heads, row, strict=True)) for row in cells]
 
 
 def seconds(record: dict[str, Any]) -> list[float]:
@@ -83,7 +84,8 @@ def test_losses_of_ranks_are_set_beside_one_process(content: dict[str, Content])
     third = next(one for one in methods if one.endswith("zero(stage=3)"))
     (alone,) = records("zero", third.partition(" + ")[0], hardware="cpu(threads=2)")
     (divided,) = records("zero", third)
-    gaps = [abs(a - b) for a, b in zip(alone["optimizer_steps"]["loss"], divided["optimizer_steps"]["loss"], strict=True)]
+    losses = [one["optimizer_steps"]["loss"] for one in (alone, divided)]
+    gaps = [abs(a - b) for a, b in zip(*losses, strict=True)]
     row = next(row for row in table(ranks(content["zero"])) if "stage=3" in row["Method|precision · hardware"][0])
     assert row["Distance of losses|first 10 steps"] == (plain(max(gaps[:10]), 2), f"all steps {plain(max(gaps), 2)}")
     assert max(gaps) < 1e-4
@@ -127,7 +129,7 @@ def test_a_modified_training_is_set_beside_the_plain_one(content: dict[str, Cont
     by_name = {(one.key[0], one.key[1], one.key[3]): one for one in every}
     pairs = {name: found.key[3] for name, one in by_name.items() if (found := partner(one, every)) is not None}
     plain_ones = {name for name in by_name if " + " not in name[0]}
-    assert {name for name in plain_ones & set(pairs)} == {name for name in plain_ones if name[2] != "fp32"} - {
+    assert plain_ones & set(pairs) == {name for name in plain_ones if name[2] != "fp32"} - {
         name for name in plain_ones if name[0].startswith("qlora")
     }
     composed = next(name for name in pairs if name[0].endswith("gradient_checkpointing + gradient_accumulation"))

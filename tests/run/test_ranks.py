@@ -1,4 +1,4 @@
-"""Several processes train one step: what they tell becomes one record, and one that dies ends the step with its error."""
+"""Several processes train one step: what they tell becomes one record, and one that dies ends it with its error."""
 
 from __future__ import annotations
 

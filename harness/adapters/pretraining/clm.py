@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from harness.contract import Adapter, Checkpoint, Job, TrainingParams, param
 
@@ -30,4 +31,4 @@ class CausalLanguageModelling(Adapter):
         """Train on packed blocks of the text view."""
         from harness.training.pretraining import causal_objective, pretrain
 
-        return pretrain(job, causal_objective)
+        return pretrain(job, partial(causal_objective, loss_across_documents=self.params.loss_across_documents))

@@ -1,0 +1,1 @@
+"""Adapters that make a smaller model learn from a larger one."""

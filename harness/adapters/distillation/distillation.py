@@ -1,0 +1,54 @@
+"""``distillation``: a smaller model learns the teacher's soft targets beside the hard labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.contract import Adapter, Checkpoint, Hardware, Job, TrainingParams, param
+
+
+class Distillation(Adapter):
+    """The model that it is given is the teacher, whatever made it; the student takes its place.
+
+    ``alpha`` 0 asks the teacher nothing: the same student by labels alone, which is what a teacher has to beat.
+    """
+
+    summary = "soft targets of a larger model"
+    source = "Hinton et al. 2015, arXiv:1503.02531"
+    requires = ("torch", "transformers", "accelerate")
+    gives = frozenset({"model"})
+
+    @dataclass(frozen=True)
+    class Params(TrainingParams):
+        learning_rate: float = param(1e-2, "peak learning rate", low=0.0)
+        optimizer: str = param("muon", "optimiser: Muon for matrices, or AdamW", choices=("adamw", "muon"))
+        view: str = param("text", "what it learns from", choices=("text", "instructions"))
+        layers: int | None = param(None, "layers of the student; half of the teacher's where not given", low=1)
+        hidden_size: int | None = param(None, "width of the student; the teacher's where not given", low=1)
+        intermediate_size: int | None = param(None, "width of its feed-forward blocks", low=1)
+        init: str = param("teacher", "the student's first weights", choices=("teacher", "fresh"))
+        temperature: float = param(2.0, "T of both softmaxes", low=0.01)
+        alpha: float = param(0.5, "weight of the soft targets; the hard labels have the rest", low=0.0, high=1.0)
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.view = params.view
+
+    def skip(self, precision: str, hardware: Hardware) -> str | None:
+        """The loss is not summed over processes."""
+        return "distillation trains in one process: give ranks: 1" if hardware.ranks > 1 else None
+
+    def train(self, job: Job) -> Checkpoint:
+        """Make the student and train it on running text or on answers."""
+        from harness.training.answers import learn_answers
+        from harness.training.distilling import Weights, learn_from
+        from harness.training.pretraining import causal_objective, pretrain
+        from harness.training.students import StudentShape
+
+        given = self.params
+        shape = StudentShape(given.layers, given.hidden_size, given.intermediate_size, given.init == "teacher")
+        weights = Weights(given.alpha, 1 - given.alpha, temperature=given.temperature)
+        change = learn_from(job, shape, weights, "causal")
+        if given.view == "instructions":
+            return learn_answers(job, change, given.view)
+        return pretrain(job, causal_objective, change)

@@ -1,0 +1,150 @@
+"""Distillation: how much smaller and faster a student is, what it kept of its teacher, and what the teacher added."""
+
+from __future__ import annotations
+
+from harness.analyse.cells import CHAIN
+from harness.analyse.summary import compare
+from harness.errors import MethodError
+from harness.plan.expression import Call, Method, Stage, parse
+from harness.report.alike import time_ratio
+from harness.report.cells import method_columns, method_values, metric_value, row_kind
+from harness.report.content import Content
+from harness.report.document import Column, Paragraph, Row, Section, Table, Value
+from harness.report.numbers import interval, plain, pretty, signed
+from harness.report.outcomes import Key, Outcome
+from harness.report.results import inference_memory, set_title
+
+PLAIN = "distillation"
+QUALITY = ("bits_per_byte", "pseudo_bits_per_byte", "masked_accuracy")
+SHAPE = ("view", "layers", "hidden_size", "intermediate_size", "init")
+SPEED = "decode_tokens_per_second"
+EXPLANATION = (
+    "The teacher is the model that the stage was given. Quality is set beside the teacher's, and beside the same "
+    "student that learnt as many tokens without a teacher (alpha=0): what is below zero there (in bits) is what the "
+    "teacher added; both are paired over the test items. Asking the teacher costs forward passes, so that equally many tokens "
+    "take longer; the curves over seconds show the comparison at equal time."
+)
+
+
+def students(content: Content) -> Section | None:
+    """The section, or None where nothing was distilled."""
+    tables = [table for which in content.sets if (table := _table(content, which)) is not None]
+    return Section("Distillation", [Paragraph(EXPLANATION, "note"), *tables]) if tables else None
+
+
+def students_in_words(content: Content) -> list[str]:
+    """For each student its size, its distance from the teacher, and what the teacher added."""
+    said = []
+    for which in content.sets:
+        here = content.groups(which)
+        for one in here:
+            lines = content.last_training(one.key)
+            if "teacher_parameters" not in lines:
+                continue
+            task, metric = _quality(content, [one])
+            share = lines["parameters"]["value"] / lines["teacher_parameters"]["value"]
+            away = _difference(content, one, teacher_of(one, here), task, metric)
+            added = _difference(content, one, alone(one, here), task, metric)
+            more = f", {added.text} {added.note} against the same student without a teacher" if added.note else ""
+            said.append(
+                f"{one.key[0]} at {pretty(share, 'share', 2)} of its teacher's parameters: {metric.replace('_', ' ')} "
+                f"{away.text} {away.note} against the teacher{more}."
+            )
+    return said
+
+
+def teacher_of(outcome: Outcome, among: list[Outcome]) -> Outcome | None:
+    """The group whose model was the teacher: the chain before the last stage, or the base."""
+    before = str(outcome.key[0]).rpartition(CHAIN)[0] or "base"
+    return next((one for one in among if one.key == (before, *outcome.key[1:]) and one.status == "done"), None)
+
+
+def alone(outcome: Outcome, among: list[Outcome]) -> Outcome | None:
+    """The same student without a teacher: the same chain with the plain distillation at alpha=0; None for itself."""
+    wanted = _without_teacher(str(outcome.key[0]))
+    if wanted is None or wanted == outcome.key[0]:
+        return None
+    return next((one for one in among if one.key == (wanted, *outcome.key[1:]) and one.status == "done"), None)
+
+
+def _without_teacher(method: str) -> str | None:
+    """The method's canonical text with the plain distillation at alpha=0 as its last stage."""
+    try:
+        parsed = parse(method)
+    except MethodError:
+        return None
+    last = parsed.stages[-1]
+    shape = [item for item in last.call.params if item[0] in SHAPE]
+    stage = Stage(Call(PLAIN, (*shape, ("alpha", 0.0))), last.modifiers)
+    return str(Method((*parsed.stages[:-1], stage)))
+
+
+def _table(content: Content, which: Key) -> Table | None:
+    here = content.groups(which)
+    taught = [one for one in here if "teacher_parameters" in content.last_training(one.key)]
+    if not taught:
+        return None
+    task, metric = _quality(content, taught)
+    columns = [
+        *method_columns(), Column("Parameters", "share of the teacher's"), Column("Begins with", "teacher's layers"),
+        Column(metric.replace("_", " ").capitalize(), task), Column("Against the teacher", task),
+        Column("Added by the teacher", "against alpha=0"), Column("Decoding", "against the teacher"),
+        Column("Memory in use", "against the teacher"), Column("Optimiser step", "against alpha=0"),
+        Column("Teacher's share", "of the training time"),
+    ]  # fmt: skip
+    rows = [_row(content, one, here, task, metric) for one in taught]
+    return Table(columns, rows, set_title(which))
+
+
+def _quality(content: Content, taught: list[Outcome]) -> tuple[str, str]:
+    for metric in QUALITY:
+        for task in content.tasks_with(metric):
+            if any(content.score(one.key, task, metric) is not None for one in taught):
+                return task, metric
+    return "", QUALITY[0]
+
+
+def _row(content: Content, outcome: Outcome, here: list[Outcome], task: str, metric: str) -> Row:
+    lines = content.last_training(outcome.key)
+    teacher, by_itself = teacher_of(outcome, here), alone(outcome, here)
+    student = content.observed(content.steps_of(outcome.key), "student") or {}
+    share = lines["parameters"]["value"] / lines["teacher_parameters"]["value"]
+    asked = lines.get("teacher_seconds")
+    whole = sum(sum(content.training_series("step_seconds", step)) for step in content.steps_of(outcome.key))
+    layers = ", ".join(map(str, student.get("begins_with_layers") or [])) or "none: fresh"
+    return Row([
+        *method_values(outcome), Value(pretty(share, "share", 3), pretty(lines["parameters"]["value"])),
+        Value(layers, kind="method"), metric_value(content.score(outcome.key, task, metric)),
+        _difference(content, outcome, teacher, task, metric), _difference(content, outcome, by_itself, task, metric),
+        _ratio(content, outcome, teacher, SPEED), _memory(content, outcome, teacher),
+        time_ratio(content, outcome.key, by_itself.key) if by_itself else Value(),
+        Value(pretty(asked["value"] * asked["seeds"] / whole, "share", 2) if asked and whole else "-"),
+    ], row_kind(content, outcome))  # fmt: skip
+
+
+def _difference(content: Content, one: Outcome, other: Outcome | None, task: str, metric: str) -> Value:
+    lines = [content.score(which.key, task, metric) for which in (one, other) if which is not None]
+    if len(lines) < 2 or lines[0] is None or lines[1] is None:
+        return Value()
+    found, _ = compare(lines[0], lines[1], content.scores)
+    return Value(signed(found.estimate), interval(found.low, found.high))
+
+
+def _ratio(content: Content, one: Outcome, other: Outcome | None, metric: str) -> Value:
+    task = next(iter(content.tasks_with(metric)), None)
+    if task is None or other is None:
+        return Value()
+    lines = [content.score(which.key, task, metric) for which in (one, other)]
+    if lines[0] is None or lines[1] is None:
+        return Value()
+    return Value(f"{plain(lines[0]['value'] / lines[1]['value'], 3)} x", f"{plain(lines[0]['value'], 3)} tokens/s")
+
+
+def _memory(content: Content, one: Outcome, other: Outcome | None) -> Value:
+    which = inference_memory(content, one.key)
+    if which is None or other is None:
+        return Value()
+    lines = [content.score(key, *which) for key in (one.key, other.key)]
+    if lines[0] is None or lines[1] is None or not lines[1]["value"]:
+        return Value()
+    return Value(f"{plain(lines[0]['value'] / lines[1]['value'], 3)} x", pretty(lines[0]["value"], "B", 3))

@@ -1,0 +1,143 @@
+"""``distillation``, ``distilgpt2``, ``distilbert``: the loss by hand, the right layers, an untouched teacher."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+
+import numpy
+import pytest
+import torch
+
+from harness.errors import StepError
+from harness.models.distilbert import distilbert_of
+from harness.training.distilling import Weights, distillation_loss
+from harness.training.students import StudentShape, alternate_layers, layers_of, make_student
+
+
+def softmax(values):
+    powers = numpy.exp(values - values.max())
+    return powers / powers.sum()
+
+
+def outputs(generator, width=5, hidden=3):
+    return SimpleNamespace(
+        logits=torch.tensor(generator.normal(size=(2, 4, width)), dtype=torch.float32),
+        hidden_states=(None, torch.tensor(generator.normal(size=(2, 4, hidden)), dtype=torch.float32)),
+    )
+
+
+@pytest.mark.parametrize("shifted", [True, False])
+def test_the_loss_equals_a_computation_by_hand(shifted):
+    generator = numpy.random.default_rng(0)
+    student, teacher = outputs(generator), outputs(generator)
+    labels = torch.tensor([[1, 2, -100, 3], [0, 4, 1, -100]])
+    weights = Weights(soft=0.7, hard=0.3, cosine=0.2, temperature=2.5)
+    soft = hard = 0.0
+    for row in range(2):
+        for position in range(4):
+            target = position + 1 if shifted else position
+            if target > 3 or labels[row, target] == -100:
+                continue
+            own, other = (one.logits[row, position].double().numpy() for one in (student, teacher))
+            p, q = softmax(other / 2.5), softmax(own / 2.5)
+            soft += (p * numpy.log(p / q)).sum()
+            hard -= math.log(softmax(own)[int(labels[row, target])])
+    states = [one.hidden_states[-1].flatten(0, 1).double().numpy() for one in (student, teacher)]
+    angles = [float(a @ b / numpy.linalg.norm(a) / numpy.linalg.norm(b)) for a, b in zip(*states, strict=True)]
+    expected = 0.7 * 2.5**2 * soft / 6 + 0.3 * hard / 6 + 0.2 * (1 - numpy.mean(angles)) / 3
+    found = distillation_loss(student, teacher, labels, None, weights, 6, shifted, parts=3)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_at_a_high_temperature_the_gradient_is_that_of_the_logits_distance():
+    """Hinton et al.: with T^2, zero-meaned logits and T large, d loss / d z = (z - v) / N."""
+    generator = numpy.random.default_rng(1)
+    student, teacher = outputs(generator), outputs(generator)
+    for one in (student, teacher):
+        one.logits = one.logits - one.logits.mean(-1, keepdim=True)
+    student.logits.requires_grad_(True)
+    labels = torch.zeros(2, 4, dtype=torch.long)
+    distillation_loss(student, teacher, labels, None, Weights(1.0, 0.0, temperature=500.0), 1, False).backward()
+    expected = (student.logits - teacher.logits).detach() / 5
+    assert torch.allclose(student.logits.grad, expected, atol=5e-3)
+
+
+def test_alternate_layers_are_those_of_the_published_students():
+    assert alternate_layers(12, 6) == [0, 2, 4, 7, 9, 11]
+    assert alternate_layers(4, 2) == [0, 3] and alternate_layers(4, 1) == [0] and alternate_layers(3, 3) == [0, 1, 2]
+
+
+def test_a_student_begins_with_the_teachers_layers_and_all_that_is_no_layer(llama, open_live):
+    teacher = open_live(llama)
+    depth = len(layers_of(teacher)[1])
+    student, chosen = make_student(teacher, StudentShape(layers=1), "causal")
+    assert chosen == [0] and depth > 1 and len(layers_of(student)[1]) == 1 == student.config.num_hidden_layers
+    prefix, given = layers_of(teacher)
+    before, after = teacher.state_dict(), student.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in after), "one layer: all names are the teacher's"
+    fresh, none = make_student(teacher, StudentShape(layers=1, from_teacher=False), "causal")
+    assert none == [] and not torch.equal(fresh.state_dict()["lm_head.weight"], before["lm_head.weight"])
+    assert len(given) == depth and prefix
+
+
+def test_what_a_teacher_cannot_give_is_said(llama, open_live):
+    teacher = open_live(llama)
+    with pytest.raises(StepError, match="cannot begin with those of a teacher of 2: init=fresh"):
+        make_student(teacher, StudentShape(layers=3), "causal")
+    with pytest.raises(StepError, match="another hidden_size cannot begin with the teacher's layers: init=fresh"):
+        make_student(teacher, StudentShape(hidden_size=32), "causal")
+    with pytest.raises(StepError, match="distilbert makes its student of a BERT, this is a llama"):
+        distilbert_of(teacher, [0])
+
+
+def test_a_distilbert_of_every_layer_computes_what_the_bert_computes(bert_run, open_live):
+    """But for the token types, which DistilBERT has not."""
+    teacher = open_live(bert_run.checkpoint)
+    with torch.no_grad():
+        teacher.bert.embeddings.token_type_embeddings.weight.zero_()
+    student = distilbert_of(teacher, range(teacher.config.num_hidden_layers)).eval()
+    ids = torch.randint(0, 300, (2, 17), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.allclose(student(input_ids=ids).logits, teacher(input_ids=ids).logits, atol=1e-5)
+    assert not [name for name, _ in student.named_parameters() if "token_type" in name or "pooler" in name]
+
+
+@pytest.mark.parametrize(
+    ("technique", "params"),
+    [("distillation", {}), ("distillation", {"view": "instructions"}), ("distillation", {"alpha": 0.0}),
+     ("distillation", {"init": "fresh", "hidden_size": 32}), ("distilgpt2", {})],
+)  # fmt: skip
+def test_a_student_learns_and_the_teacher_stays(run, llama, open_live, folder_hash, technique, params):
+    before = folder_hash(llama.parts["model"])
+    ran = run(technique, llama, layers=1, job={"steps": 12, "evaluations": 2}, **params)
+    assert folder_hash(llama.parts["model"]) == before
+    points = ran.meter.points
+    assert points[-1]["validation_loss"] < points[0]["validation_loss"]
+    student = open_live(ran.checkpoint)
+    assert student.config.num_hidden_layers == 1 and ran.checkpoint.kind == "causal"
+    metrics = ran.meter.metrics
+    assert metrics["parameters"] < metrics["teacher_parameters"]
+    assert (metrics["teacher_seconds"] == 0) == (params.get("alpha") == 0.0), "a teacher without a say is never asked"
+
+
+def test_a_bert_teaches_a_distilbert(run, bert_run, open_live):
+    ran = run("distilbert", bert_run.checkpoint, layers=1, job={"steps": 60, "evaluations": 2})
+    assert type(open_live(ran.checkpoint)).__name__ == "DistilBertForMaskedLM" and ran.checkpoint.kind == "masked"
+    assert ran.meter.points[-1]["validation_loss"] < ran.meter.points[0]["validation_loss"]
+    assert ran.meter.observed["student"]["begins_with_layers"] == [0] and ran.meter.metrics["teacher_seconds"] > 0
+
+
+@pytest.mark.parametrize("technique", ["distillation", "distilgpt2"])
+def test_an_accumulated_batch_is_the_large_one(run, llama, technique):
+    job = {"steps": 4, "batch_size": 8, "evaluations": 1}
+    options = {"layers": 1, "optimizer": "adamw", "learning_rate": 1e-3}
+    whole = run(technique, llama, job=job, **options)
+    parts = run(technique, llama, job={**job, "modifiers": ["gradient_accumulation(steps=4)"]}, **options)
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-4)
+
+
+def test_adapters_of_the_teacher_are_merged_first(run, llama, open_live):
+    adapted = run("lora", llama, rank=4, job={"steps": 4}).checkpoint
+    made = run("distillation", adapted, layers=1, job={"steps": 4}).checkpoint
+    assert "peft" not in made.parts and open_live(made).config.num_hidden_layers == 1
