@@ -45,7 +45,8 @@ def distilbert_of(teacher: Any, layers: Sequence[int]) -> Any:
         activation=given.hidden_act, initializer_range=given.initializer_range, pad_token_id=given.pad_token_id,
         tie_weights_=given.tie_word_embeddings, tie_word_embeddings=given.tie_word_embeddings,
     )  # fmt: skip
-    student = DistilBertForMaskedLM(config).to(teacher.device, teacher.dtype)
+    student = DistilBertForMaskedLM._from_config(config, attn_implementation=given._attn_implementation)
+    student = student.to(teacher.device, teacher.dtype)
     names = dict(OUTSIDE)
     for own, number in enumerate(layers):
         start, end = f"bert.encoder.layer.{number}.", f"distilbert.transformer.layer.{own}."

@@ -5,7 +5,11 @@ The last arrow of the flow: nothing is measured and nothing is decided here.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import pandas
 
 from harness.errors import StoreError
 from harness.report.compression import compression
@@ -69,10 +73,16 @@ def content_of(results_folder: Path | str, suite: str, installation: str | None 
     plans = store.plans(suite)
     plan = plans.get(str(chosen)) or next(iter(plans.values()), {})
     frame = without_trials(frame, plan)
-    planned = [cell.get("method") for cell in plan.get("cells") or []]
-    names = short_names([*planned, *frame["method"].dropna().unique()], plan)
+    names = short_names(_methods(frame, plan), plan)
     told = {"suite": suite, **names.in_plan(plan), "settings": names.sentence()}
     return Content(names.in_frame(frame), names.in_frame(items), told, facts, installation)
+
+
+def _methods(frame: pandas.DataFrame, plan: Mapping[str, Any]) -> list[Any]:
+    """Methods of the plan's cells and steps; of the rows, which may hold more, where there is no plan."""
+    cells = [cell.get("method") for cell in plan.get("cells") or []]
+    steps = [(step.get("coordinates") or {}).get("method") for step in plan.get("steps") or []]
+    return [*cells, *steps] or list(frame["method"].dropna().unique())
 
 
 def compose(content: Content) -> Document:

@@ -141,6 +141,12 @@ class Content:
         lines = self.last_training(key)
         return tuple(lines["optimizer_steps"]["steps"]) if lines else ()
 
+    def steps_by_seed(self, key: Key) -> dict[int | None, str]:
+        """The steps of the group's last stage where that trained, by the seed of their cell."""
+        seeds = dict(zip(self.member["step"], self.member["seed"], strict=True))
+        found = {step: seeds[step] for step in self.steps_of(key)}
+        return {None if pandas.isna(seed) else int(seed): step for step, seed in found.items()}
+
     def training_series(self, metric: str, step: str) -> list[float]:
         """What one training recorded at every optimiser step, the warm-up steps left out of times."""
         return self._series.get((step, metric), [])
@@ -172,7 +178,8 @@ class Content:
     def by_seed(self, metric: str, steps: Iterable[str]) -> dict[int, float]:
         """The value of a metric by the seed of the cell that a step belongs to."""
         seeds = dict(zip(self.member["step"], self.member["seed"], strict=True))
-        return {int(seeds[step]): value for step in steps for value in self.values(metric, [step])}
+        known = [step for step in steps if not pandas.isna(seeds[step])]
+        return {int(seeds[step]): value for step in known for value in self.values(metric, [step])}
 
     def peak_flops(self, precision: str, hardware: str) -> float | None:
         """FLOP/s that matrix products of a precision reach: a GPU's published figure, a CPU's by the canary."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from harness.report.alike import training_memory
 from harness.report.cells import difference_value, method_columns, method_values, metric_value
 from harness.report.content import Content
 from harness.report.document import Column, Paragraph, Row, Section, Table, Value
+from harness.report.numbers import pretty
 from harness.report.outcomes import Key
 from harness.report.results import set_title
 from harness.report.tokenizer_speed import task_settings
@@ -33,7 +35,7 @@ def _table(content: Content, which: Key) -> Table | None:
         if "further_task_bytes" in content.last_training(outcome.key) and " > " not in str(outcome.key[0])
         and any(content.score(outcome.key, task, QUALITY) is not None for task in tasks)
     ]  # fmt: skip
-    based = any(content.is_baseline(outcome.key) for outcome in content.groups(which))
+    based = content.baseline == "base" and any(outcome.key[0] == "base" for outcome in content.groups(which))
     if general is None or not tuned or not based:
         return None
     columns = [
@@ -44,8 +46,9 @@ def _table(content: Content, which: Key) -> Table | None:
     rows = []
     for outcome in tuned:
         lines = content.last_training(outcome.key)
-        names = ("trainable_share", "further_task_bytes", "step_seconds", "peak_memory_rise_bytes")
-        facts = [metric_value(lines.get(name), digits=3, marks=False) for name in names]
+        names = ("trainable_share", "further_task_bytes", "step_seconds")
+        facts = [metric_value(lines.get(name), digits=3, marks=False).text for name in names]
+        facts.append(pretty(training_memory(content, outcome.key), "B", 3))
         scores = [difference_value(content.score(outcome.key, task, QUALITY)) for task in (*learned, general)]
-        rows.append(Row([*method_values(outcome), *scores, *(Value(fact.text) for fact in facts)]))
+        rows.append(Row([*method_values(outcome), *scores, *map(Value, facts)]))
     return Table(columns, rows, set_title(which))

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy
 import pandas
 
-from harness.analyse.scaling import begins_to_pay, power_law, ratio_of_medians
+from harness.analyse.scaling import begins_to_pay, power_law
 from harness.analyse.statistics import Interval
 from harness.errors import MethodError
 from harness.plan.expression import Method, Stage, parse
-from harness.report.alike import memory_ratio, time_ratio
+from harness.report.alike import memory_ratio, time_interval, time_ratio, training_memory
 from harness.report.content import Content
 from harness.report.document import Block, Bullets, Column, Paragraph, Row, Section, Table, Value
 from harness.report.figures import growth as picture
@@ -23,8 +23,9 @@ ATTENTION = "flash_attention"
 FEWEST = 4
 EXPLANATION = (
     "Seconds are the median optimiser step, memory the peak above what the process began with. The exponent p is that "
-    "of the least-squares fit a + b size^p with a, b >= 0 and relative errors (their root mean square below it): 1 is "
-    "linear, 2 quadratic; it describes these sizes and promises nothing beyond them."
+    "of the least-squares fit a + b size^p with a, b >= 0 and relative errors (their root mean square below it, where "
+    "there are more sizes than the fit has freedom for): 1 is linear, 2 quadratic; it describes these sizes and "
+    "promises nothing beyond them. On a GPU the peak is that of the device's memory."
 )
 
 
@@ -71,10 +72,19 @@ def _by_length(content: Content) -> list[Grown]:
         setup = content.observed(content.steps_of(outcome.key), "setup") or {}
         if not kernels or "sequence_length" not in setup:
             continue
-        key = (stage.call.name, *map(str, outcome.key[1:]))
+        key = (_without_length(str(outcome.key[0])), *map(str, outcome.key[1:]))
         grown = found.setdefault(key, Grown(f"attention, {stage.call.name} on {outcome.key[1]}", "sequence length"))
         grown.series.setdefault(str(kernels[0]), {})[int(setup["sequence_length"])] = outcome
     return _long_enough(found.values())
+
+
+def _without_length(method: str) -> str:
+    """The chain without what a series of lengths varies: the length itself and the kernel."""
+    parsed = parse(method)
+    last = parsed.stages[-1]
+    kept = tuple(item for item in last.call.params if item[0] != "sequence_length")
+    modifiers = tuple(call for call in last.modifiers if call.name != ATTENTION)
+    return str(Method((*parsed.stages[:-1], replace(last, call=replace(last.call, params=kept), modifiers=modifiers))))
 
 
 def _by_depth(content: Content) -> list[Grown]:
@@ -116,7 +126,7 @@ def _findings(content: Content, grown: Grown) -> list[str]:
     said = []
     for name, line in others:
         shared = [size for size in line if size in base]
-        times = {size: _ratio(content, line[size].key, base[size].key) for size in shared}
+        times = {size: time_interval(content, line[size].key, base[size].key) for size in shared}
         from_ = begins_to_pay({size: found for size, found in times.items() if found is not None})
         memory = {size: _peak(content, line[size].key) / _peak(content, base[size].key) for size in shared}
         less = begins_to_pay({size: Interval(value, value, value, 1, "repeats") for size, value in memory.items()})
@@ -175,6 +185,8 @@ def _exponent(sizes: list[int], values: list[float]) -> Value:
     found = power_law(sizes, values)
     if found is None:
         return Value("-", "no power of the size")
+    if len(sizes) <= FEWEST:
+        return Value(plain(found.exponent, 3), f"{len(sizes)} sizes alone")
     return Value(plain(found.exponent, 3), f"off by {pretty(found.error, 'share', 2)}")
 
 
@@ -189,20 +201,12 @@ def _points(content: Content, grown: Grown) -> pandas.DataFrame:
     )
 
 
-def _ratio(content: Content, one: Key, other: Key) -> Interval | None:
-    first, second = (
-        [value for step in content.steps_of(key) for value in content.training_series("step_seconds", step)]
-        for key in (one, other)
-    )
-    return ratio_of_medians(first, second)
-
-
 def _step(content: Content, key: Key) -> float:
     return float(content.last_training(key)["step_seconds"]["value"])
 
 
 def _peak(content: Content, key: Key) -> float:
-    return float(content.last_training(key)["peak_memory_rise_bytes"]["value"])
+    return training_memory(content, key) or 0.0
 
 
 def _seconds(content: Content, outcome: Outcome | None) -> Value:

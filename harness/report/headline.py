@@ -35,10 +35,10 @@ def headline(content: Content) -> list[str]:
         return [_state(content), *across_models]
     of_training = [*growth_in_words(content), *ranks_in_words(content), *limits_in_words(content)]
     of_training += optimisations_in_words(content)
-    if of_training:
-        return [_state(content), *of_training]
-    sentences = [_state(content), *lora_in_words(content), *students_in_words(content)]
+    sentences = [_state(content), *of_training, *lora_in_words(content), *students_in_words(content)]
     for which in content.sets:
+        if of_training and not any(content.is_baseline(outcome.key) for outcome in content.groups(which)):
+            continue  # which of several lengths or ranks has the lowest loss is not what was asked
         where = content.where(which)
         start = f"On {where}: " if where else ""
         parts = (_qualities, cutting_in_words, premiums_in_words, _divergence, _smallest, _fastest)

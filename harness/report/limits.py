@@ -14,9 +14,10 @@ TASK = "frontier"
 LARGEST = {"batch": ("largest_batch", "sequences"), "sequence": ("longest_sequence", "tokens")}
 EXPLANATION = (
     "Found by doubling and bisection, every probe three optimiser steps in a process of its own under the cap; an "
-    "answer repeats to about the resolution of the task. On the CPU the cap counts memory that was asked for, touched "
-    "or not, so that the peak (resident, of the largest training that fitted, above what its process began with) lies below "
-    "it. The ratio is to the first method of the table."
+    "answer repeats to about the resolution of the task. On the CPU the cap counts private memory that was asked for, "
+    "touched or not; the peak (of the largest training that fitted, above what its process began with) counts what is "
+    "resident, code of libraries that is touched for the first time included. The ratio is to the first method of the "
+    "table."
 )
 
 

@@ -22,10 +22,10 @@ SETTINGS = frozenset(item.name for item in fields(TrainingParams))
 
 @dataclass(frozen=True)
 class Names:
-    """Short names of methods and of each method's last stage, by the method's full name, and what was left out."""
+    """Short names of methods, of the stages of each method by (method, stage), and what was left out."""
 
     short: Mapping[str, str]
-    stages: Mapping[str, str]
+    stages: Mapping[tuple[str, str], str]
     left_out: Mapping[str, str]
     chosen: tuple[str, ...] = ()
 
@@ -36,13 +36,13 @@ class Names:
     def in_frame(self, frame: pandas.DataFrame) -> pandas.DataFrame:
         """The frame with short names in its columns ``method`` and ``stage``.
 
-        A stage is called as the last one of its row's method: a text may be tuned in one chain and not in another.
+        A stage is called as in its row's method: one text may be tuned in one chain and not in another.
         """
         renamed = {"method": _renamed(frame["method"], self.of)} if "method" in frame else {}
         if "stage" in frame and "method" in frame:
-            ends = frame["method"].astype(object).map(lambda name: self.stages.get(name, name))
-            known = frame["method"].isin(list(self.stages))
-            renamed["stage"] = frame["stage"].astype(object).where(~known, ends)
+            pairs = zip(frame["method"].astype(object), frame["stage"].astype(object), strict=True)
+            stages = [self.stages.get(pair, pair[1]) for pair in pairs]
+            renamed["stage"] = pandas.Series(stages, frame.index, dtype=object)
         return frame.assign(**renamed)
 
     def in_plan(self, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,9 +60,9 @@ class Names:
 
     def _step(self, step: Mapping[str, Any]) -> dict[str, Any]:
         where = dict(step.get("coordinates") or {})
-        method = str(where.get("method"))
-        where |= {"method": self.of(method)} if "method" in where else {}
-        where |= {"stage": self.stages[method]} if method in self.stages and "stage" in where else {}
+        pair = (str(where.get("method")), str(where.get("stage")))
+        where |= {"method": self.of(where["method"])} if "method" in where else {}
+        where |= {"stage": self.stages[pair]} if pair in self.stages else {}
         return {**step, "coordinates": where}
 
 
@@ -90,7 +90,13 @@ def short_names(methods: Iterable[Any], plan: Mapping[str, Any] | None = None) -
     changed = {text: method for text, method in short.items() if text != str(method)}
     return Names(
         {text: str(method) for text, method in changed.items()},
-        {text: str(method.stages[-1]) for text, method in changed.items()}, left_out, tuple(dict.fromkeys(names)),
+        {
+            (text, str(old)): str(new)
+            for text, method in changed.items()
+            for old, new in zip(parsed[text].stages, method.stages, strict=True)
+        },
+        left_out,
+        tuple(dict.fromkeys(names)),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from harness.analyse.summary import compare
+from harness.analyse.summary import Line, compare
 from harness.errors import MethodError
 from harness.plan.expression import Method, parse
 from harness.report.alike import loss_distance, memory_ratio, time_ratio
@@ -18,10 +18,11 @@ from harness.report.results import set_title
 QUALITY = "bits_per_byte"
 EXPLANATION = (
     "Each training beside the same one without its modifiers, at fp32 where it runs at another precision. Time is the "
-    "median optimiser step, its bracket a bootstrap over the steps; the two ran one after the other. Memory is the "
-    "peak above what the process began with. Distance of losses: the greatest between the two losses of one optimiser "
-    "step; the same arithmetic in another order differs in the last bits only, which training magnifies step by step. "
-    "The test difference is paired over windows."
+    "median optimiser step over the seeds that both have, its bracket a bootstrap over the steps: the two ran at "
+    "different times of one sweep. Memory is the peak above what the process began with (on a GPU the device's). "
+    "Distance of losses: the greatest between the two losses of one optimiser step; the same arithmetic in another "
+    "order differs in the last bits only, which training magnifies step by step. The test difference is paired over "
+    "windows."
 )
 
 
@@ -107,6 +108,19 @@ def _test_difference(content: Content, one: Key, other: Key) -> Value:
     for task in content.tasks_with(QUALITY):
         lines = [content.score(key, task, QUALITY) for key in (one, other)]
         if lines[0] is not None and lines[1] is not None:
-            found, _ = compare(lines[0], lines[1], content.scores)
+            found, _ = compare(*_of_common_seeds(content, lines[0], lines[1]), content.scores)
             return Value(signed(found.estimate), interval(found.low, found.high))
     return Value()
+
+
+def _of_common_seeds(content: Content, one: Line, other: Line) -> tuple[Line, Line]:
+    """The lines of the seeds that both have."""
+    values = [content.by_seed(QUALITY, line["steps"]) for line in (one, other)]
+    seeds = [seed for seed in values[0] if seed in values[1]]
+    if not seeds or len(values[0]) == len(values[1]) == len(seeds):
+        return one, other
+    kept = []
+    for line, found in zip((one, other), values, strict=True):
+        steps = tuple(step for step in line["steps"] if any(seed in seeds for seed in content.by_seed(QUALITY, [step])))
+        kept.append({**line, "steps": steps, "value": sum(found[seed] for seed in seeds) / len(seeds)})
+    return kept[0], kept[1]

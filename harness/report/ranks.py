@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from harness.report.alike import farthest, loss_distance, time_ratio
+from harness.plan.expression import Method, parse
+from harness.report.alike import MEMORY, farthest, loss_distance, time_ratio, training_memory
 from harness.report.cells import method_values, metric_value, row_kind
 from harness.report.content import Content, one_line
 from harness.report.document import Column, Paragraph, Row, Section, Table, Value
@@ -17,7 +19,8 @@ EXPLANATION = (
     "most. By arithmetic, with N ranks and P parameters in fp32, data parallel keeps 4P, 4P and 8P (Adam's two "
     "moments); ZeRO keeps a fp32 copy of its share beside them, so that stage 1 keeps 4P, 4P and 12P/N, stage 2 4P, "
     "4P/N and its buckets, and 12P/N, stage 3 a share of all three. Communication is that of two profiled warm-up "
-    "steps. Losses are set beside those of the same method in one process at the same global batch."
+    "steps, waiting for the other rank included. Losses are set beside those of the same method in one process at the "
+    "same global batch."
 )
 
 
@@ -48,8 +51,13 @@ def ranks_in_words(content: Content) -> list[str]:
             for lines in (content.last_training(one.key),)]  # fmt: skip
     if not kept:
         return []
-    base = kept[0][1]
-    told = "; ".join(f"{one.key[0]} {pretty(total, 'B', 3)} ({plain(total / base, 2)} x)" for one, total in kept)
+    everything = {_without_zero(str(one.key[0])): total for one, total in kept if "zero" not in str(one.key[0])}
+    parts = []
+    for one, total in kept:
+        base = everything.get(_without_zero(str(one.key[0])))
+        ratio = f", {plain(total / base, 2)} x data parallel's" if base and total != base else ""
+        parts.append(f"{one.key[0]} {pretty(total, 'B', 3)}{ratio}")
+    told = "; ".join(parts)
     distances = [
         found for one in several
         if (alone := _alone(content, one)) and (found := farthest(content, one.key, alone.key)) is not None
@@ -67,7 +75,7 @@ def _ranks(content: Content, outcome: Outcome) -> list[dict[str, Any]]:
 
 def _alone(content: Content, outcome: Outcome) -> Outcome | None:
     """The same stages in one process: without ZeRO, which is a way to divide and no other method."""
-    plain_method = str(outcome.key[0]).partition(" + zero")[0]
+    plain_method = _without_zero(str(outcome.key[0]))
     return next(
         (
             one for one in content.outcomes
@@ -78,12 +86,21 @@ def _alone(content: Content, outcome: Outcome) -> Outcome | None:
     )  # fmt: skip
 
 
+def _without_zero(method: str) -> str:
+    """The chain whose last stage divides nothing."""
+    parsed = parse(method)
+    last = parsed.stages[-1]
+    kept = tuple(call for call in last.modifiers if call.name != "zero")
+    return str(Method((*parsed.stages[:-1], replace(last, modifiers=kept))))
+
+
 def _values(content: Content, outcome: Outcome, alone: Outcome | None) -> list[Value]:
     lines = content.last_training(outcome.key)
     (name,) = method_values(outcome)
-    peaks = [pretty(one["peak_memory_rise_bytes"], "B", 3) for one in _ranks(content, outcome)]
-    peak = lines.get("peak_memory_rise_bytes")
-    told = " · ".join(peaks) or (pretty(peak["value"], "B", 3) if peak else "-")
+    peaks = [
+        pretty(next((one[name] for name in MEMORY if name in one), None), "B", 3) for one in _ranks(content, outcome)
+    ]  # fmt: skip
+    told = " · ".join(peaks) or pretty(training_memory(content, outcome.key), "B", 3)
     keys = (outcome.key, alone.key) if alone is not None else None
     return [
         Value(name.text, one_line((outcome.key[3], outcome.key[4])), kind="method"),

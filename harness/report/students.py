@@ -10,6 +10,7 @@ from harness.report.alike import time_ratio
 from harness.report.cells import method_columns, method_values, metric_value, row_kind
 from harness.report.content import Content
 from harness.report.document import Column, Paragraph, Row, Section, Table, Value
+from harness.report.names import SETTINGS
 from harness.report.numbers import interval, plain, pretty, signed
 from harness.report.outcomes import Key, Outcome
 from harness.report.results import inference_memory, set_title
@@ -17,18 +18,20 @@ from harness.report.results import inference_memory, set_title
 PLAIN = "distillation"
 QUALITY = ("bits_per_byte", "pseudo_bits_per_byte", "masked_accuracy")
 SHAPE = ("view", "layers", "hidden_size", "intermediate_size", "init")
+WEIGHTS = ("soft_weight", "cosine_weight")
 SPEED = "decode_tokens_per_second"
 EXPLANATION = (
     "The teacher is the model that the stage was given. Quality is set beside the teacher's, and beside the same "
-    "student that learnt as many tokens without a teacher (alpha=0): what is below zero there (in bits) is what the "
-    "teacher added; both are paired over the test items. Asking the teacher costs forward passes, so that equally many tokens "
+    "student that learnt as many tokens without a teacher, the control (alpha=0; of distilbert, its labels alone): the "
+    "difference is what the teacher added, for the better below zero in bits and above it in accuracy. Both are paired "
+    "over the test items. Asking the teacher costs forward passes, so that equally many tokens "
     "take longer; the curves over seconds show the comparison at equal time."
 )
 
 
 def students(content: Content) -> Section | None:
     """The section, or None where nothing was distilled."""
-    tables = [table for which in content.sets if (table := _table(content, which)) is not None]
+    tables = [table for which in content.sets for table in _tables(content, which)]
     return Section("Distillation", [Paragraph(EXPLANATION, "note"), *tables]) if tables else None
 
 
@@ -41,10 +44,12 @@ def students_in_words(content: Content) -> list[str]:
             lines = content.last_training(one.key)
             if "teacher_parameters" not in lines:
                 continue
-            task, metric = _quality(content, [one])
+            task, metric = _quality(content, one)
             share = lines["parameters"]["value"] / lines["teacher_parameters"]["value"]
             away = _difference(content, one, teacher_of(one, here), task, metric)
             added = _difference(content, one, alone(one, here), task, metric)
+            if not away.note:
+                continue
             more = f", {added.text} {added.note} against the same student without a teacher" if added.note else ""
             said.append(
                 f"{one.key[0]} at {pretty(share, 'share', 2)} of its teacher's parameters: {metric.replace('_', ' ')} "
@@ -68,40 +73,47 @@ def alone(outcome: Outcome, among: list[Outcome]) -> Outcome | None:
 
 
 def _without_teacher(method: str) -> str | None:
-    """The method's canonical text with the plain distillation at alpha=0 as its last stage."""
+    """The method's canonical text with the control as its last stage: the same student, and no word of the teacher."""
     try:
         parsed = parse(method)
     except MethodError:
         return None
     last = parsed.stages[-1]
-    shape = [item for item in last.call.params if item[0] in SHAPE]
-    stage = Stage(Call(PLAIN, (*shape, ("alpha", 0.0))), last.modifiers)
-    return str(Method((*parsed.stages[:-1], stage)))
+    if last.call.name == "distilbert":
+        kept = [item for item in last.call.params if item[0] not in WEIGHTS]
+        call = Call(last.call.name, (*kept, ("soft_weight", 0.0), ("cosine_weight", 0.0)))
+    else:
+        kept = [item for item in last.call.params if item[0] in SHAPE or item[0] in SETTINGS]
+        call = Call(PLAIN, (*kept, ("alpha", 0.0)))
+    return str(Method((*parsed.stages[:-1], Stage(call, last.modifiers))))
 
 
-def _table(content: Content, which: Key) -> Table | None:
+def _tables(content: Content, which: Key) -> list[Table]:
+    """One table per task, because a student taught on answers is scored on answers."""
     here = content.groups(which)
-    taught = [one for one in here if "teacher_parameters" in content.last_training(one.key)]
-    if not taught:
-        return None
-    task, metric = _quality(content, taught)
-    columns = [
-        *method_columns(), Column("Parameters", "share of the teacher's"), Column("Begins with", "teacher's layers"),
-        Column(metric.replace("_", " ").capitalize(), task), Column("Against the teacher", task),
-        Column("Added by the teacher", "against alpha=0"), Column("Decoding", "against the teacher"),
-        Column("Memory in use", "against the teacher"), Column("Optimiser step", "against alpha=0"),
-        Column("Teacher's share", "of the training time"),
-    ]  # fmt: skip
-    rows = [_row(content, one, here, task, metric) for one in taught]
-    return Table(columns, rows, set_title(which))
+    tasks: dict[tuple[str, str], list[Outcome]] = {}
+    for one in here:
+        if "teacher_parameters" in content.last_training(one.key):
+            tasks.setdefault(_quality(content, one), []).append(one)
+    found = []
+    for (task, metric), taught in tasks.items():
+        columns = [
+            *method_columns(), Column("Parameters", "share of the teacher's"),
+            Column("Begins with", "teacher's layers"),
+            Column(metric.replace("_", " ").capitalize(), task), Column("Against the teacher", task),
+            Column("Added by the teacher", "against the control"), Column("Decoding", "against the teacher"),
+            Column("Memory in use", "against the teacher"), Column("Optimiser step", "against the control"),
+            Column("Teacher's share", "of the training time"),
+        ]  # fmt: skip
+        rows = [_row(content, one, here, task, metric) for one in taught]
+        found.append(Table(columns, rows, set_title(which)))
+    return found
 
 
-def _quality(content: Content, taught: list[Outcome]) -> tuple[str, str]:
-    for metric in QUALITY:
-        for task in content.tasks_with(metric):
-            if any(content.score(one.key, task, metric) is not None for one in taught):
-                return task, metric
-    return "", QUALITY[0]
+def _quality(content: Content, one: Outcome) -> tuple[str, str]:
+    """Task and metric by which a student is compared with its teacher."""
+    scored = [(task, metric) for metric in QUALITY for task in content.tasks_with(metric)]
+    return next((pair for pair in scored if content.score(one.key, *pair) is not None), ("", QUALITY[0]))
 
 
 def _row(content: Content, outcome: Outcome, here: list[Outcome], task: str, metric: str) -> Row:
@@ -110,7 +122,9 @@ def _row(content: Content, outcome: Outcome, here: list[Outcome], task: str, met
     student = content.observed(content.steps_of(outcome.key), "student") or {}
     share = lines["parameters"]["value"] / lines["teacher_parameters"]["value"]
     asked = lines.get("teacher_seconds")
-    whole = sum(sum(content.training_series("step_seconds", step)) for step in content.steps_of(outcome.key))
+    steps = content.steps_of(outcome.key)
+    counted = [value for step in steps for value in content.training_series("step_seconds", step)]
+    whole = lines["optimizer_steps"]["value"] * sum(counted) / len(counted) if counted else 0.0
     layers = ", ".join(map(str, student.get("begins_with_layers") or [])) or "none: fresh"
     return Row([
         *method_values(outcome), Value(pretty(share, "share", 3), pretty(lines["parameters"]["value"])),
@@ -118,7 +132,7 @@ def _row(content: Content, outcome: Outcome, here: list[Outcome], task: str, met
         _difference(content, outcome, teacher, task, metric), _difference(content, outcome, by_itself, task, metric),
         _ratio(content, outcome, teacher, SPEED), _memory(content, outcome, teacher),
         time_ratio(content, outcome.key, by_itself.key) if by_itself else Value(),
-        Value(pretty(asked["value"] * asked["seeds"] / whole, "share", 2) if asked and whole else "-"),
+        Value(pretty(asked["value"] / whole, "share", 2) if asked and whole else "-"),
     ], row_kind(content, outcome))  # fmt: skip
 
 

@@ -16,8 +16,9 @@ from harness.report.numbers import plain
 SET = ("method", "model", "data", "precision", "hardware")
 EXPLANATION = (
     "Each method got as many trials as any other, on a seed that no cell has; the loss on the validation split at the "
-    "end of a trial chose the value. Sensitivity is what the worst of the finished trials lost against the best. Where "
-    "the best value is the smallest or the largest that was tried, a better one may lie beyond."
+    "end of a trial chose the value. Sensitivity is what the worst of the trials lost against the best; it is "
+    "unbounded where one failed. Where the best value is the smallest or the largest that was tried, a better one may "
+    "lie beyond."
 )
 
 
@@ -63,6 +64,8 @@ def _cell(trial: Mapping[str, Any]) -> Value:
 
 def _sensitivity(trials: Sequence[Mapping[str, Any]]) -> Value:
     losses = [trial["loss"] for trial in trials if trial["loss"] is not None]
+    if len(losses) < len(trials):
+        return Value("unbounded", f"{len(trials) - len(losses)} of {len(trials)} failed")
     if len(losses) < 2:
         return Value()
     ordered = sorted(trials, key=lambda trial: trial["value"])

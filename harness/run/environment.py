@@ -71,9 +71,17 @@ def thread_environment(hardware: Mapping[str, Any]) -> dict[str, str]:
         "TOKENIZERS_PARALLELISM": "true" if several else "false",
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }
-    if hardware.get("device", "cpu") == "cpu":
-        variables["CUDA_VISIBLE_DEVICES"] = ""
+    devices = 0 if hardware.get("device", "cpu") == "cpu" else int(hardware.get("devices") or 1)
+    variables["CUDA_VISIBLE_DEVICES"] = ",".join(_visible_devices(devices)[:devices])
     return variables
+
+
+def _visible_devices(wanted: int) -> list[str]:
+    """The devices that this process may see; a step is given as many as it asks for, lest a library take them all."""
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if given is None:
+        return [str(number) for number in range(wanted)]
+    return [name.strip() for name in given.split(",") if name.strip()]
 
 
 def plan_time_facts(hardware: Mapping[str, Any], isolation: str) -> dict[str, Any]:

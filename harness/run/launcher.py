@@ -23,7 +23,7 @@ from harness.results.record import Record, blank
 from harness.results.store import Store
 from harness.run.environment import ISOLATION_MODES, commit_facts, environment_of, thread_environment
 from harness.run.events import Event, Listener, Outcome, StepFinished, StepStarted, SweepFinished, Tick
-from harness.run.server import PRELOAD
+from harness.run.server import OPEN_A_GPU, PRELOAD
 from harness.run.service import Service
 from harness.run.supervise import supervise
 
@@ -80,7 +80,7 @@ def run_job(path: Path, *, isolation: str | None = None, preload: Sequence[str] 
     job["context"] = {**(job.get("context") or {}), **context}
     for folder in (Path(job["cache"]), Path(job["record"]).parent, Path(job["log"]).parent):
         folder.mkdir(parents=True, exist_ok=True)
-    loaded = preload if job["isolation"] == "fork" else ()
+    loaded = preloaded(preload, job["hardware"]) if job["isolation"] == "fork" else ()
     service = Service(loaded, thread_environment(job["hardware"]), Path(job["log"]).with_suffix(".server"))
     try:
         with _terminable():
@@ -223,12 +223,18 @@ class _Sweep:
         if self._service is not None and (self._service.environment != environment or not self._service.alive()):
             self.close()
         if self._service is None:
-            preload = self._preload if self._isolation == "fork" else ()
+            preload = preloaded(self._preload, job["hardware"]) if self._isolation == "fork" else ()
             self._service = Service(preload, environment, self._store.cache / "jobs" / "server.log")
         return self._service
 
     def _tell(self, event: Event) -> None:
         self._listener(event)
+
+
+def preloaded(packages: Sequence[str], hardware: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a server imports: not what opens a GPU when it is imported, which no forked worker could use again."""
+    opens_device = () if hardware.get("device", "cpu") == "cpu" else OPEN_A_GPU
+    return tuple(name for name in packages if name not in opens_device)
 
 
 def canary_job(suite: str, hardware: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from harness.errors import InvalidMeasurement
 from harness.run import memory
 from harness.run.failures import status_of
 from harness.run.meter import Meter
+from harness.run.pages import map_again, resident_file_ranges
 from harness.run.processes import PR_SET_PDEATHSIG, set_process_option
 
 # Bytes of text per token that is asked for: more than any tokenizer cuts, so that an excerpt is long enough.
@@ -77,9 +78,12 @@ def _as_long_as(texts: Sequence[str], size: int) -> Iterator[str]:
 
 def libraries() -> None:
     """Import what a training would: a limit is on what it takes above its libraries, in whatever way it was started."""
-    from harness.run.server import PRELOAD
+    from harness.run.server import OPEN_A_GPU, PRELOAD
 
+    on_a_gpu = os.environ.get("CUDA_VISIBLE_DEVICES") != ""
     for name in PRELOAD:
+        if on_a_gpu and name in OPEN_A_GPU:
+            continue
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 
@@ -88,8 +92,10 @@ def probe(job: Mapping[str, Any], folder: Path, budget: Budget, memory_bytes: in
     """Train the stage of ``job`` in a process that may take ``memory_bytes`` more than it has; say how that ended."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    pages = resident_file_ranges()
     child = os.fork()
     if child == 0:
+        map_again(pages)  # or the libraries' pages would count as the training's when it touches them
         os._exit(_train(job, folder, budget, memory_bytes))
     code = _wait(child)
     try:
@@ -127,17 +133,16 @@ def _train(job: Mapping[str, Any], folder: Path, budget: Budget, memory_bytes: i
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
-        memory.reset_peak()
-        before, status, reason = memory.peak_bytes(), "done", None
+        meter, status, reason = Meter(alone=False), "done", None
         if memory_bytes is not None:
             _limit(memory_bytes, job["hardware"]["device"])
         try:
-            _train_within({**job, "operation": "train", "task": None}, folder, budget)
+            _train_within({**job, "operation": "train", "task": None}, folder, budget, meter)
         except BaseException as error:
             traceback.print_exc()
             status, reason = status_of(error)
         resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        told = {"status": status, "reason": reason, "peak_bytes": _peak(before)}
+        told = {"status": status, "reason": reason, "peak_bytes": _peak(meter)}
         (folder / "told.json").write_text(json.dumps(told))
     except BaseException:
         traceback.print_exc()
@@ -145,10 +150,9 @@ def _train(job: Mapping[str, Any], folder: Path, budget: Budget, memory_bytes: i
     return 0
 
 
-def _train_within(job: Mapping[str, Any], folder: Path, budget: Budget) -> None:
+def _train_within(job: Mapping[str, Any], folder: Path, budget: Budget, meter: Meter) -> None:
     from harness.run.operation import prepared
 
-    meter = Meter(alone=False)
     with prepared(job, meter, folder) as (adapter, _, request):
         request.budget, request.data = budget, Excerpt(request.data, budget)
         adapter.train(request)
@@ -160,15 +164,18 @@ def _limit(memory_bytes: int, device: str) -> None:
     if device == "cuda":
         import torch
 
-        torch.cuda.set_per_process_memory_fraction(memory_bytes / torch.cuda.get_device_properties(0).total_memory)
+        # A cap above what the card has is no cap: the card is.
+        share = min(1.0, memory_bytes / torch.cuda.get_device_properties(0).total_memory)
+        torch.cuda.set_per_process_memory_fraction(share)
         return
     now = memory.status_bytes("VmData")
     resource.setrlimit(resource.RLIMIT_DATA, (now + memory_bytes, resource.RLIM_INFINITY))
 
 
-def _peak(before: int) -> int:
-    peaks = memory.cuda_peaks()
-    return peaks["allocated_bytes"] if peaks else max(0, memory.peak_bytes() - before)
+def _peak(meter: Meter) -> int:
+    """The peak over all spans, which reset the kernel's mark: on a GPU the device's, else above the beginning."""
+    found = meter.finish()["metrics"]
+    return int(found.get("cuda_peak_allocated_bytes") or found["peak_memory_rise_bytes"])
 
 
 def _check_full(meter: Meter, budget: Budget) -> None:

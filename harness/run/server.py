@@ -37,6 +37,8 @@ PRELOAD = (
     "transformers.models.auto.modeling_auto", "transformers.models.llama.modeling_llama",
     "transformers.models.gpt2.modeling_gpt2", "accelerate", "peft", "bitsandbytes",
 )  # fmt: skip
+# What opens a GPU when it is imported, so that no process forked afterwards could use one.
+OPEN_A_GPU = ("bitsandbytes",)
 # What the worker's own plumbing imports; paid once here.
 _PLUMBING = ("harness.run.worker", "harness.models.checkpoint", "harness.models.inspect", "harness.training.seeding")
 

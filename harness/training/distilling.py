@@ -2,7 +2,8 @@
 
 The loss of one batch, summed over its loss-bearing tokens and divided by their number in the whole optimiser step::
 
-    soft   x T^2 x KL(teacher_T || student_T)       Hinton et al. 2015, arXiv:1503.02531
+    soft   x T^2 x KL(teacher_T || student_T)       Hinton et al. 2015, arXiv:1503.02531; of a masked model over every
+                                                    token that is no padding, and divided by their number (DistilBERT)
     hard   x cross-entropy with the labels
     cosine x (1 - cos(student's, teacher's last hidden state)), over every token that is no padding (DistilBERT)
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 from harness.contract import Job, TrainingSetup
 from harness.errors import StepError
-from harness.models.inspect import logical_size
+from harness.models.inspect import describe_model, logical_size
 from harness.models.loading import autocast
 from harness.models.scoring import IGNORED
 from harness.training.change import Change, save_model
@@ -82,7 +83,9 @@ class Lesson:
 
     def finish(self) -> None:
         """Record what the teacher's forward passes took."""
-        self.job.meter.metric("teacher_seconds", self.seconds)
+        # On a GPU the clock would see the launch alone.
+        if self.job.hardware.device == "cpu":
+            self.job.meter.metric("teacher_seconds", self.seconds)
         self.teacher = None
 
     def _asked(self, given: Mapping[str, Any], hidden: bool) -> Any:
@@ -105,27 +108,28 @@ def distillation_loss(
     ``shifted`` says that a position predicts the next label (causal models), not its own. ``tokens`` are those of the
     whole optimiser step, of which this is one of ``parts`` micro-batches.
     """
+    import torch
     from torch.nn.functional import cosine_similarity, cross_entropy, kl_div, log_softmax
 
     cut = slice(None, -1) if shifted else slice(None)
     targets = labels[:, 1:] if shifted else labels
     counted = targets != IGNORED
-    logits = student.logits[:, cut][counted].float()
-    total = logits.new_zeros(())
+    kept = mask.bool() if mask is not None else labels == labels
+    total = student.logits.new_zeros((), dtype=torch.float32)
     if weights.hard:
+        logits = student.logits[:, cut][counted].float()
         total = total + weights.hard * cross_entropy(logits, targets[counted], reduction="sum") / tokens
     if weights.soft:
+        taught, share = (counted, 1 / tokens) if shifted else (kept, 1 / (kept.sum() * parts))
         own, other = (
-            log_softmax(one / weights.temperature, dim=-1)
-            for one in (logits, teacher.logits[:, cut][counted].float())
-        )  # fmt: skip
+            log_softmax(one.logits[:, cut][taught].float() / weights.temperature, dim=-1) for one in (student, teacher)
+        )
         distance = kl_div(own, other, reduction="sum", log_target=True)
-        total = total + weights.soft * weights.temperature**2 * distance / tokens
+        total = total + weights.soft * weights.temperature**2 * distance * share
     if weights.cosine:
         own, other = student.hidden_states[-1], teacher.hidden_states[-1]
         if own.shape != other.shape:
             raise StepError("hidden states of different widths have no cosine: give cosine_weight=0")
-        kept = mask.bool() if mask is not None else labels == labels
         away = 1 - cosine_similarity(own[kept].float(), other[kept].float(), dim=-1)
         total = total + weights.cosine * away.mean() / parts
     return total
@@ -133,5 +137,7 @@ def distillation_loss(
 
 def _frozen(model: Any) -> Any:
     """The teacher: adapters merged where it has them, no dropout, nothing to learn."""
+    if quantized := describe_model(model)["quantized_layers"]:
+        raise StepError(f"a student is made of plain weights, the teacher's are {', '.join(quantized)}")
     merged = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
     return merged.requires_grad_(False).eval()

@@ -19,7 +19,7 @@ from harness.training.change import Loss
 from harness.training.counts import Counts, cost_of_all
 from harness.training.optimizers import never_reached, optimizer_state
 from harness.training.sharding import Census, Communication
-from harness.training.trainer import Collator, attention_kernel, make_trainer, padding
+from harness.training.trainer import Collator, any_kernel, attention_kernel, make_trainer, padding
 
 log = logging.getLogger(__name__)
 Evaluate = Callable[[], dict[str, float]]
@@ -65,7 +65,7 @@ def train(
     meter.step_cancel()
     taken = int(trainer.state.global_step)
     meter.metric("optimizer_steps", taken)
-    if counts.flops:
+    if counts.flops and loss is None:  # a loss of its own may run another model, whose share nobody counts
         meter.metric("model_flops_per_token", counts.flops / counts.all_tokens)
     for step, value in enumerate(counts.losses(), start=1):
         meter.step_loss(step, value)
@@ -109,7 +109,8 @@ class _Watch:
 
     def point(self, step: int) -> None:
         """Evaluate and add one point to the curve."""
-        with self.meter.span("evaluate"):
+        # Validation pads its batches, which not every kernel takes: what is fixed is the training's.
+        with self.meter.span("evaluate"), any_kernel(self.setup):
             training = self.model.training
             self.model.eval()
             values = self.evaluate()

@@ -11,8 +11,6 @@ from harness.errors import StepError
 from harness.models.architectures import auto_class
 from harness.models.distilbert import distilbert_of
 
-WIDTHS = ("hidden_size", "intermediate_size")
-
 
 @dataclass(frozen=True)
 class StudentShape:
@@ -38,19 +36,17 @@ def make_student(teacher: Any, shape: StudentShape, kind: str) -> tuple[Any, lis
     layers = shape.layers or max(1, depth // 2)
     if layers > depth and shape.from_teacher:
         raise StepError(f"a student of {layers} layers cannot begin with those of a teacher of {depth}: init=fresh")
+    kinds = alternate_layers(depth, layers) if layers <= depth else []
+    chosen = kinds if shape.from_teacher else []
     config.num_hidden_layers = layers
     for name in ("layer_types", "no_rope_layers"):
         if isinstance(getattr(config, name, None), list):
-            setattr(config, name, getattr(config, name)[:layers])
-    for name in WIDTHS:
-        if getattr(shape, name) is not None:
-            _set_width(config, name, getattr(shape, name), shape.from_teacher)
-    if config.hidden_size % config.num_attention_heads:
-        raise StepError(f"hidden_size {config.hidden_size} is not a multiple of {config.num_attention_heads} heads")
-    chosen = alternate_layers(depth, layers) if shape.from_teacher else []
+            setattr(config, name, [getattr(config, name)[number] for number in kinds])
+    _set_widths(config, shape)
     if shape.family == "distilbert":
         return distilbert_of(teacher, chosen).requires_grad_(True), chosen
-    student = auto_class(kind).from_config(config, dtype=teacher.dtype).to(teacher.device)
+    options = {"attn_implementation": attention} if (attention := teacher.config._attn_implementation) else {}
+    student = auto_class(kind).from_config(config, dtype=teacher.dtype, **options).to(teacher.device)
     if chosen:
         _take_weights(student, teacher, chosen)
     return student.requires_grad_(True), chosen
@@ -78,10 +74,22 @@ def _half_up(value: float) -> int:
     return int(value + 0.5)
 
 
-def _set_width(config: Any, name: str, value: int, from_teacher: bool) -> None:
-    if from_teacher and value != getattr(config, name, value):
-        raise StepError(f"a student of another {name} cannot begin with the teacher's layers: init=fresh")
-    setattr(config, name, value)
+def _set_widths(config: Any, shape: StudentShape) -> None:
+    """Give the configuration the widths that were asked for, under the names that its family has for them."""
+    asked = {"hidden_size": shape.hidden_size, "intermediate_size": shape.intermediate_size}
+    for name, value in asked.items():
+        if value is None:
+            continue
+        own = "n_inner" if (config.model_type, name) == ("gpt2", "intermediate_size") else name
+        given = getattr(config, own, None) or 4 * config.hidden_size
+        if shape.from_teacher and value != given:
+            raise StepError(f"a student of another {name} cannot begin with the teacher's layers: init=fresh")
+        setattr(config, own, value)
+    heads = config.num_attention_heads
+    if config.hidden_size % heads:
+        raise StepError(f"hidden_size {config.hidden_size} is not a multiple of {heads} heads")
+    if shape.hidden_size is not None and getattr(config, "head_dim", None) is not None:
+        config.head_dim = config.hidden_size // heads
 
 
 def _take_weights(student: Any, teacher: Any, chosen: Sequence[int]) -> None:

@@ -81,6 +81,17 @@ def attention_kernel(setup: TrainingSetup) -> contextlib.AbstractContextManager[
     return chosen
 
 
+def any_kernel(setup: TrainingSetup) -> contextlib.AbstractContextManager[Any]:
+    """Context within ``attention_kernel`` in which torch chooses among all of its kernels again."""
+    if setup.attention_kernel is None:
+        return contextlib.nullcontext()
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    every = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    chosen: contextlib.AbstractContextManager[Any] = sdpa_kernel(every)
+    return chosen
+
+
 def _arguments(job: Job, setup: TrainingSetup, folder: str) -> Any:
     from transformers import TrainingArguments
 

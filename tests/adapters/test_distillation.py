@@ -29,24 +29,31 @@ def outputs(generator, width=5, hidden=3):
 
 @pytest.mark.parametrize("shifted", [True, False])
 def test_the_loss_equals_a_computation_by_hand(shifted):
+    """A causal model learns soft targets where it has labels, a masked one at every token that is no padding."""
     generator = numpy.random.default_rng(0)
     student, teacher = outputs(generator), outputs(generator)
     labels = torch.tensor([[1, 2, -100, 3], [0, 4, 1, -100]])
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 1, 0]])
     weights = Weights(soft=0.7, hard=0.3, cosine=0.2, temperature=2.5)
     soft = hard = 0.0
+    softly = 0
     for row in range(2):
         for position in range(4):
-            target = position + 1 if shifted else position
-            if target > 3 or labels[row, target] == -100:
-                continue
             own, other = (one.logits[row, position].double().numpy() for one in (student, teacher))
             p, q = softmax(other / 2.5), softmax(own / 2.5)
-            soft += (p * numpy.log(p / q)).sum()
-            hard -= math.log(softmax(own)[int(labels[row, target])])
+            target = position + 1 if shifted else position
+            labelled = target <= 3 and labels[row, target] != -100
+            if labelled if shifted else bool(mask[row, position]):
+                soft += (p * numpy.log(p / q)).sum()
+                softly += 1
+            if labelled:
+                hard -= math.log(softmax(own)[int(labels[row, target])])
     states = [one.hidden_states[-1].flatten(0, 1).double().numpy() for one in (student, teacher)]
-    angles = [float(a @ b / numpy.linalg.norm(a) / numpy.linalg.norm(b)) for a, b in zip(*states, strict=True)]
-    expected = 0.7 * 2.5**2 * soft / 6 + 0.3 * hard / 6 + 0.2 * (1 - numpy.mean(angles)) / 3
-    found = distillation_loss(student, teacher, labels, None, weights, 6, shifted, parts=3)
+    angles = [float(a @ b / numpy.linalg.norm(a) / numpy.linalg.norm(b)) for a, b in zip(*states, strict=True)][:7]
+    assert softly == (4 if shifted else 7)
+    of_step = 6 if shifted else 7 * 3  # three micro-batches as large as this one
+    expected = 0.7 * 2.5**2 * soft / of_step + 0.3 * hard / 6 + 0.2 * (1 - numpy.mean(angles)) / 3
+    found = distillation_loss(student, teacher, labels, mask, weights, 6, shifted, parts=3)
     assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
@@ -59,8 +66,8 @@ def test_at_a_high_temperature_the_gradient_is_that_of_the_logits_distance():
     student.logits.requires_grad_(True)
     labels = torch.zeros(2, 4, dtype=torch.long)
     distillation_loss(student, teacher, labels, None, Weights(1.0, 0.0, temperature=500.0), 1, False).backward()
-    expected = (student.logits - teacher.logits).detach() / 5
-    assert torch.allclose(student.logits.grad, expected, atol=5e-3)
+    expected = (student.logits - teacher.logits).detach() / 5 / 8  # N = 5 classes, the mean over 8 tokens
+    assert torch.allclose(student.logits.grad, expected, atol=1e-3)
 
 
 def test_alternate_layers_are_those_of_the_published_students():
@@ -79,6 +86,40 @@ def test_a_student_begins_with_the_teachers_layers_and_all_that_is_no_layer(llam
     fresh, none = make_student(teacher, StudentShape(layers=1, from_teacher=False), "causal")
     assert none == [] and not torch.equal(fresh.state_dict()["lm_head.weight"], before["lm_head.weight"])
     assert len(given) == depth and prefix
+
+
+def deep(config, kind):
+    torch.manual_seed(0)
+    return kind(config(vocab_size=50, hidden_size=16, intermediate_size=24, num_hidden_layers=4, num_attention_heads=2))
+
+
+def test_of_four_layers_two_are_the_first_and_the_last():
+    from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM
+
+    teacher = deep(LlamaConfig, LlamaForCausalLM)
+    student, chosen = make_student(teacher, StudentShape(), "causal")
+    assert chosen == [0, 3]
+    for own, number in zip(student.model.layers, chosen, strict=True):
+        given = teacher.model.layers[number].state_dict()
+        assert all(torch.equal(value, given[name]) for name, value in own.state_dict().items())
+    bert = deep(BertConfig, BertForMaskedLM)
+    small, chosen = make_student(bert, StudentShape(family="distilbert"), "masked")
+    for own, number in zip(small.distilbert.transformer.layer, chosen, strict=True):
+        query = bert.bert.encoder.layer[number].attention.self.query.weight
+        assert torch.equal(own.attention.q_lin.weight, query)
+    assert chosen == [0, 3] and small.config.n_layers == 2
+
+
+def test_widths_are_really_the_students():
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    shape = StudentShape(hidden_size=8, intermediate_size=12, from_teacher=False)
+    small, _ = make_student(deep(LlamaConfig, LlamaForCausalLM), shape, "causal")
+    assert small.model.layers[0].self_attn.q_proj.weight.shape == (8, 8)
+    assert small.model.layers[0].mlp.up_proj.weight.shape == (12, 8)
+    teacher = GPT2LMHeadModel(GPT2Config(vocab_size=50, n_embd=16, n_layer=2, n_head=2, n_positions=32))
+    small, _ = make_student(teacher, shape, "causal")
+    assert small.transformer.h[0].mlp.c_fc.weight.shape == (8, 12)
 
 
 def test_what_a_teacher_cannot_give_is_said(llama, open_live):
@@ -135,6 +176,11 @@ def test_an_accumulated_batch_is_the_large_one(run, llama, technique):
     whole = run(technique, llama, job=job, **options)
     parts = run(technique, llama, job={**job, "modifiers": ["gradient_accumulation(steps=4)"]}, **options)
     assert parts.losses == pytest.approx(whole.losses, rel=1e-4)
+
+
+def test_a_quantised_teacher_is_refused(run, llama):
+    with pytest.raises(StepError, match="a student is made of plain weights, the teacher's are rtn int8"):
+        run("distillation", run("rtn", llama, bits=8).checkpoint, layers=1, job={"steps": 4})
 
 
 def test_adapters_of_the_teacher_are_merged_first(run, llama, open_live):

@@ -36,9 +36,8 @@ def content() -> dict[str, Content]:
 
 def records(suite: str, method: str, operation: str = "train", **axes: Any) -> list[dict[str, Any]]:
     """Committed records whose method is ``method``, by the seed."""
-    found = [json.loads(path.read_text()) for path in sorted((RESULTS / suite).glob("*/*.*.json"))]
     kept = [
-        one for one in found
+        one for one in _all(suite)
         if one["operation"] == operation and one["coordinates"]["method"] == method
         and all(one["coordinates"][name] == value for name, value in axes.items())
     ]  # fmt: skip
@@ -152,4 +151,8 @@ def test_the_frontier_of_every_method_is_what_its_probes_found(content: dict[str
 
 
 def _all(suite: str) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted((RESULTS / suite).glob("*/*.*.json"))]
+    """The last done attempt of every step, of the installation that measured last."""
+    found = [json.loads(path.read_text()) for path in sorted((RESULTS / suite).glob("*/*.*.json"))]
+    done = sorted((one for one in found if one["status"] == "done"), key=lambda one: one["started"])
+    here = [one for one in done if one["environment"]["installation"] == done[-1]["environment"]["installation"]]
+    return list({one["step"]: one for one in here}.values())

@@ -8,6 +8,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from harness.run import environment
 
 CPU = {"device": "cpu", "devices": 1, "threads": 2, "ranks": 1}
@@ -27,12 +29,21 @@ def test_facts_known_only_later_do_not_change_the_hard_id() -> None:
     assert found["hard_id"] == environment.hard_id(environment.plan_time_facts(CPU, "fork"))
 
 
+def test_a_step_sees_as_many_devices_as_it_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def visible(devices: int) -> str:
+        return environment.thread_environment({"device": "cuda", "devices": devices})["CUDA_VISIBLE_DEVICES"]
+
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert (visible(1), visible(2)) == ("0", "0,1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-5")
+    assert (visible(1), visible(2)) == ("3", "3,GPU-5")
+
+
 def test_zero_threads_mean_every_core_and_the_wait_is_passive() -> None:
     variables = environment.thread_environment({"device": "cpu", "threads": 0})
     assert variables["OMP_NUM_THREADS"] == str(len(os.sched_getaffinity(0)))
     assert (variables["OMP_WAIT_POLICY"], variables["GOMP_SPINCOUNT"]) == ("PASSIVE", "0")
     assert variables["CUDA_VISIBLE_DEVICES"] == ""
-    assert "CUDA_VISIBLE_DEVICES" not in environment.thread_environment({"device": "cuda"})
 
 
 def test_no_fact_names_the_host_or_a_path() -> None:

@@ -36,12 +36,12 @@ class FlashAttention(Modifier):
         kernel = self.params.kernel
         if kernel in ("memory_efficient", "flash_attn") and hardware.device != "cuda":
             return f"kernel={kernel} runs on GPUs alone"
+        if kernel in ("flash", "flash_attn") and hardware.device == "cuda" and precision == "fp32":
+            return f"kernel={kernel} computes in 16 bits on GPUs; use bf16-mixed"
         if kernel == "flash_attn":
             from harness.catalogue import missing_packages
 
             return next(iter(missing_packages(["flash_attn"])), None)
-        if kernel == "flash" and hardware.device == "cuda" and precision == "fp32":
-            return "kernel=flash computes in 16 bits on GPUs; use bf16-mixed"
         return None
 
     def modify(self, setup: TrainingSetup) -> TrainingSetup:

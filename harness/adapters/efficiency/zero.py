@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from harness.contract import Hardware, Modifier, TrainingSetup, param
+from harness.errors import UsageError
 
 
 class Zero(Modifier):
@@ -28,5 +29,8 @@ class Zero(Modifier):
         return None if hardware.ranks > 1 else "zero divides over processes: hardware needs ranks: 2 or more"
 
     def modify(self, setup: TrainingSetup) -> TrainingSetup:
-        """Name the stage."""
+        """Name the stage; DeepSpeed flattens what it divides, and Muon works on matrices."""
+        if setup.optimizer != "adamw":
+            reason = f"zero divides flat pieces of weights, on which {setup.optimizer} is not defined"
+            raise UsageError(f"{reason}: use optimizer=adamw")
         return replace(setup, zero_stage=self.params.stage)
