@@ -130,14 +130,15 @@ def _findings(content: Content, grown: Grown) -> list[str]:
         from_ = begins_to_pay({size: found for size, found in times.items() if found is not None})
         memory = {size: _peak(content, line[size].key) / _peak(content, base[size].key) for size in shared}
         less = begins_to_pay({size: Interval(value, value, value, 1, "repeats") for size, value in memory.items()})
-        faster, smaller = _pays(from_, grown, "a step is faster"), _pays(less, grown, "it takes less memory")
+        faster = _pays(from_, grown, "a step is faster", "a step is no faster")
+        smaller = _pays(less, grown, "it takes less memory", "it takes no less memory")
         said.append(f"{name} against {reference}: {faster}; {smaller}.")
     return said
 
 
-def _pays(size: float | None, grown: Grown, what: str) -> str:
+def _pays(size: float | None, grown: Grown, what: str, otherwise: str) -> str:
     if size is None:
-        return f"not that {what} at {plain(grown.sizes[-1])} {_unit(grown)}, the most that was tried"
+        return f"{otherwise} at {plain(grown.sizes[-1])} {_unit(grown)}, the most that was tried"
     return f"{what} from {plain(size)} {_unit(grown)} on"
 
 
