@@ -33,6 +33,7 @@ AGAIN = {
     "attention": ("bpe", "train", None),
     "zero": ("bpe", "train", None),
     "frontier": ("bpe", "train", None),
+    "distillation": ("base", "eval", "perplexity"),
 }
 EXACT = (
     "parameters", "checkpoint_bytes", "weight_bytes", "bits_per_weight", "vocabulary_size", "optimizer_steps",

@@ -19,13 +19,15 @@ from harness.report.lora_settings import lora_in_words, lora_settings
 from harness.report.numbers import plain, pretty
 from harness.report.optimisations import optimisations, partner
 from harness.report.ranks import ranks, ranks_in_words
+from harness.report.students import students, students_in_words
 from harness.report.tuning import tuning
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
-SECTIONS = (tuning, forgetting, lora_settings, limits, optimisations, growth, ranks)
+SECTIONS = (tuning, forgetting, lora_settings, limits, optimisations, growth, ranks, students)
 HAS = {
     "finetuning": {tuning, forgetting}, "lora": {tuning, lora_settings}, "frontier": {limits},
     "efficiency": {optimisations, growth}, "attention": {growth}, "zero": {ranks},
+    "distillation": {tuning, students},
 }  # fmt: skip
 
 
@@ -156,6 +158,23 @@ def test_the_frontier_of_every_method_is_what_its_probes_found(content: dict[str
         assert told == largest and all(probe["size"] > largest for probe in probes if probe["status"] != "done")
     rows = table(limits(content["frontier"]))
     assert len(rows) == 5 and rows[0]["Ratio|"][0] == "1 x"
+
+
+def test_what_a_teacher_added_is_the_difference_to_the_same_student_alone(content: dict[str, Content]) -> None:
+    here = content["distillation"]
+    chosen = {trial["method"]: trial["of"] for trial in here.plan["trials"] if trial["chosen"]}
+    rows = {row["Method|precision"][0]: row for row in table(students(here))}
+    taught, alone_ = "distillation(layers=2)", "distillation(layers=2, alpha=0.0)"
+    means = {
+        name: statistics.mean(one["metrics"]["bits_per_byte"] for one in records(
+            "distillation", chosen[name], "eval", task="perplexity"))
+        for name in (taught, alone_)
+    }  # fmt: skip
+    added = float(rows[taught]["Added by the teacher|against the control"][0])
+    assert added == pytest.approx(means[taught] - means[alone_], abs=2e-4)
+    assert rows[alone_]["Added by the teacher|against the control"] == ("-", "")
+    assert rows[taught]["Begins with|teacher's layers"][0] == "0, 3"
+    assert any(said.startswith("distilbert(layers=2) at") or taught in said for said in students_in_words(here))
 
 
 def _all(suite: str) -> list[dict[str, Any]]:
