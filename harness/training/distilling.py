@@ -33,6 +33,11 @@ class Weights:
     cosine: float = 0.0
     temperature: float = 1.0
 
+    @classmethod
+    def of(cls, params: Any) -> Weights:
+        """The weights that a recipe's parameters give."""
+        return cls(params.soft_weight, params.hard_weight, params.cosine_weight, params.temperature)
+
     @property
     def asks_teacher(self) -> bool:
         """Whether any part needs the teacher's forward pass."""

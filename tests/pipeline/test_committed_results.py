@@ -33,6 +33,7 @@ AGAIN = {
     "attention": ("bpe", "train", None),
     "zero": ("bpe", "train", None),
     "frontier": ("bpe", "train", None),
+    "compression": ("rtn", "eval", "perplexity"),
     "distillation": ("base", "eval", "perplexity"),
 }
 EXACT = (

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from harness.adapters.efficiency.zero import Zero
+from harness.contract import Budget, Hardware, TrainingParams
+from harness.errors import UsageError
 from harness.plan.job import jobs
 from harness.plan.plan import plan
 from harness.plan.suite import load_text
 from harness.results.store import Store
 from harness.run.launcher import run
+from harness.training.setup import plain_setup
 
 SUITE = """
 name: z
@@ -36,6 +41,14 @@ def trained(folder: Path, method: str) -> list[dict]:
     found = [store.latest(step.id) for step in planned.steps if step.stage.call.name == "clm"]
     assert {one["status"] for one in found} == {"done"}, [one["reason"] for one in found]
     return found
+
+
+def test_an_optimiser_of_matrices_is_refused() -> None:
+    setup = plain_setup(TrainingParams(optimizer="muon"), Budget(steps=1), "fp32", 1)
+    with pytest.raises(UsageError, match="on which muon is not defined: use optimizer=adamw"):
+        Zero(Zero.Params()).modify(setup)
+    assert Zero(Zero.Params(stage=3)).modify(replace(setup, optimizer="adamw")).zero_stage == 3
+    assert "hardware needs ranks: 2" in str(Zero(Zero.Params()).skip("fp32", Hardware()))
 
 
 def check(alone: dict, both: dict, share: dict[str, float]) -> None:

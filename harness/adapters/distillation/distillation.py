@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.contract import Adapter, Checkpoint, Hardware, Job, TrainingParams, param
+from harness.contract import Checkpoint, Job, param
+from harness.training.taught import StudentParams, Taught
 
 
-class Distillation(Adapter):
+class Distillation(Taught):
     """The model that it is given is the teacher, whatever made it; the student takes its place.
 
     ``alpha`` 0 asks the teacher nothing: the same student by labels alone, which is what a teacher has to beat.
@@ -15,15 +16,11 @@ class Distillation(Adapter):
 
     summary = "soft targets of a larger model"
     source = "Hinton et al. 2015, arXiv:1503.02531"
-    requires = ("torch", "transformers", "accelerate")
-    gives = frozenset({"model"})
 
     @dataclass(frozen=True)
-    class Params(TrainingParams):
-        learning_rate: float = param(1e-2, "peak learning rate", low=0.0)
-        optimizer: str = param("muon", "optimiser: Muon for matrices, or AdamW", choices=("adamw", "muon"))
+    class Params(StudentParams):
         view: str = param("text", "what it learns from", choices=("text", "instructions"))
-        layers: int | None = param(None, "layers of the student; half of the teacher's where not given", low=1)
+    layers: int | None = param(None, "layers of the student; half of the teacher's where not given", low=1)
         hidden_size: int | None = param(None, "width of the student; the teacher's where not given", low=1)
         intermediate_size: int | None = param(None, "width of its feed-forward blocks", low=1)
         init: str = param("teacher", "the student's first weights", choices=("teacher", "fresh"))
@@ -33,10 +30,6 @@ class Distillation(Adapter):
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         self.view = params.view
-
-    def skip(self, precision: str, hardware: Hardware) -> str | None:
-        """The loss is not summed over processes."""
-        return "distillation trains in one process: give ranks: 1" if hardware.ranks > 1 else None
 
     def train(self, job: Job) -> Checkpoint:
         """Make the student and train it on running text or on answers."""
