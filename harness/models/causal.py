@@ -52,7 +52,8 @@ class TransformersScorer(LiveModel):
         with torch.no_grad(), autocast(self.precision, device.type):
             self.model.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens,
-                min_new_tokens=new_tokens, do_sample=False, streamer=_Streamer(on_tokens), pad_token_id=0,
+                min_new_tokens=new_tokens, do_sample=False, use_cache=True, streamer=_Streamer(on_tokens),
+                pad_token_id=0,
             )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def _generate(
     with torch.no_grad(), autocast(precision, device.type):
         out = model.generate(
             input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=new_tokens, do_sample=False,
-            num_beams=1, eos_token_id=end, pad_token_id=0 if end is None else end,
+            num_beams=1, use_cache=True, eos_token_id=end, pad_token_id=0 if end is None else end,
         )  # fmt: skip
     generated: list[list[int]] = out[:, 1 if reads_apart else ids.shape[1] :].tolist()
     return generated

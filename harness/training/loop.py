@@ -56,12 +56,15 @@ def train(
         )  # fmt: skip
         trainer.add_callback(watch.callback())
         _observe_training(meter, setup, model, trainer)
+    caches = getattr(model.config, "use_cache", None)
     with meter.span("train"), attention_kernel(setup), warnings.catch_warnings():
         # A product without a gradient is a wrong gradient: torch only warns of it.
         warnings.filterwarnings("error", message=".*autograd kernel was not registered")
         trainer.train()
         if setup.zero_stage == 3:
             trainer.deepspeed.empty_partition_cache()  # the last forward pass left a parameter on its way
+    if caches is not None:
+        model.config.use_cache = caches  # Trainer switches it off, and a saved model would generate without
     meter.step_cancel()
     taken = int(trainer.state.global_step)
     meter.metric("optimizer_steps", taken)

@@ -32,6 +32,7 @@ def make_student(teacher: Any, shape: StudentShape, kind: str) -> tuple[Any, lis
     Fresh weights are drawn from torch's current seed. ``StepError`` where the teacher cannot give what is asked.
     """
     config = copy.deepcopy(teacher.config)
+    config.use_cache = True  # a teacher that transformers trained may have it switched off
     depth = int(config.num_hidden_layers)
     layers = shape.layers or max(1, depth // 2)
     if layers > depth and shape.from_teacher:

@@ -156,6 +156,7 @@ def test_a_student_learns_and_the_teacher_stays(run, llama, open_live, folder_ha
     points = ran.meter.points
     assert points[-1]["validation_loss"] < points[0]["validation_loss"]
     student = open_live(ran.checkpoint)
+    assert student.config.use_cache, "Trainer switches it off, and every token would read the whole text again"
     assert student.config.num_hidden_layers == 1 and ran.checkpoint.kind == "causal"
     metrics = ran.meter.metrics
     assert metrics["parameters"] < metrics["teacher_parameters"]

@@ -20,7 +20,7 @@ class Distillation(Taught):
     @dataclass(frozen=True)
     class Params(StudentParams):
         view: str = param("text", "what it learns from", choices=("text", "instructions"))
-    layers: int | None = param(None, "layers of the student; half of the teacher's where not given", low=1)
+        layers: int | None = param(None, "layers of the student; half of the teacher's where not given", low=1)
         hidden_size: int | None = param(None, "width of the student; the teacher's where not given", low=1)
         intermediate_size: int | None = param(None, "width of its feed-forward blocks", low=1)
         init: str = param("teacher", "the student's first weights", choices=("teacher", "fresh"))
