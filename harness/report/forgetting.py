@@ -32,7 +32,8 @@ def _table(content: Content, which: Key) -> Table | None:
     learned = [task for task in tasks if task != general]
     tuned = [
         outcome for outcome in content.groups(which)
-        if "further_task_bytes" in content.last_training(outcome.key) and " > " not in str(outcome.key[0])
+        if "further_task_bytes" in (lines := content.last_training(outcome.key)) and "teacher_parameters" not in lines
+        and " > " not in str(outcome.key[0])
         and any(content.score(outcome.key, task, QUALITY) is not None for task in tasks)
     ]  # fmt: skip
     based = content.baseline == "base" and any(outcome.key[0] == "base" for outcome in content.groups(which))

@@ -27,7 +27,7 @@ SECTIONS = (tuning, forgetting, lora_settings, limits, optimisations, growth, ra
 HAS = {
     "finetuning": {tuning, forgetting}, "lora": {tuning, lora_settings}, "frontier": {limits},
     "efficiency": {optimisations, growth}, "attention": {growth}, "zero": {ranks},
-    "distillation": {tuning, students},
+    "distillation": {tuning, forgetting, students},
 }  # fmt: skip
 
 
