@@ -72,12 +72,16 @@ def test_every_cell_that_can_run_here_is_committed(suite: str, planned: Plan) ->
 
 
 def test_what_trained_took_its_steps_and_its_loss_moved(suite: str) -> None:
+    plans = [json.loads(path.read_text()) for path in (ROOT / "results" / suite).glob("*/plan.json")]
+    passed_over = {trial["step"] for found in plans for trial in found.get("trials") or [] if not trial["chosen"]}
     for record in committed(suite).values():
         metrics = record["metrics"]
         if "optimizer_steps" not in metrics:
             continue
         name = record["coordinates"]["method"]
         assert metrics["optimizer_steps"] >= 50, name
+        if record["step"] in passed_over:
+            continue  # a rate at which a method diverges is what a trial may find
         assert len(record["optimizer_steps"]["seconds"]) == metrics["optimizer_steps"], name
         # A head on four options hardly learns in fifty steps: one of its two losses may rise, never both.
         seen = record["curve"][-1]["validation_loss"] < record["curve"][0]["validation_loss"]
