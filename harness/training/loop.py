@@ -47,6 +47,7 @@ def train(
     finite, the steps were not all taken, or a technique's promise about types and gradients is broken.
     """
     meter = job.meter
+    caches = getattr(model.config, "use_cache", None)
     with meter.span("setup"):
         counts = Counts(kind, cost_of_all(model, kind))
         watch = _Watch(job, setup, evaluate, model, counts)
@@ -56,7 +57,6 @@ def train(
         )  # fmt: skip
         trainer.add_callback(watch.callback())
         _observe_training(meter, setup, model, trainer)
-    caches = getattr(model.config, "use_cache", None)
     with meter.span("train"), attention_kernel(setup), warnings.catch_warnings():
         # A product without a gradient is a wrong gradient: torch only warns of it.
         warnings.filterwarnings("error", message=".*autograd kernel was not registered")
