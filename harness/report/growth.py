@@ -17,6 +17,7 @@ from harness.report.content import Content
 from harness.report.document import Block, Bullets, Column, Paragraph, Row, Section, Table, Value
 from harness.report.figures import growth as picture
 from harness.report.numbers import plain, pretty
+from harness.report.optimisations import without_modifiers
 from harness.report.outcomes import Key, Outcome
 
 ATTENTION = "flash_attention"
@@ -94,8 +95,7 @@ def _by_depth(content: Content) -> list[Grown]:
         model = content.observed(content.steps_of(outcome.key), "model") or {}
         if not model.get("layers"):
             continue
-        method = parse(str(outcome.key[0]))
-        plain_method = str(Method((*method.stages[:-1], replace(stage, modifiers=()))))
+        plain_method = without_modifiers(str(outcome.key[0]))
         key = (plain_method, *(str(part) for part in outcome.key[2:]))
         grown = found.setdefault(key, Grown(f"depth, {plain_method}, {outcome.key[3]}", "layers"))
         name = " + ".join(map(str, stage.modifiers)) or "plain"
@@ -128,7 +128,8 @@ def _findings(content: Content, grown: Grown) -> list[str]:
         shared = [size for size in line if size in base]
         times = {size: time_interval(content, line[size].key, base[size].key) for size in shared}
         from_ = begins_to_pay({size: found for size, found in times.items() if found is not None})
-        memory = {size: _peak(content, line[size].key) / _peak(content, base[size].key) for size in shared}
+        peaks = {size: (_peak(content, line[size].key), _peak(content, base[size].key)) for size in shared}
+        memory = {size: own / other for size, (own, other) in peaks.items() if other}
         less = begins_to_pay({size: Interval(value, value, value, 1, "repeats") for size, value in memory.items()})
         faster = _pays(from_, grown, "a step is faster", "a step is no faster")
         smaller = _pays(less, grown, "it takes less memory", "it takes no less memory")

@@ -7,7 +7,7 @@ from dataclasses import replace
 from harness.analyse.summary import Line, compare
 from harness.errors import MethodError
 from harness.plan.expression import Method, parse
-from harness.report.alike import loss_distance, memory_ratio, time_ratio
+from harness.report.alike import FIRST_STEPS, loss_distance, memory_ratio, time_ratio
 from harness.report.cells import method_columns, method_values, row_kind
 from harness.report.content import Content
 from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
@@ -75,7 +75,7 @@ def _table(content: Content, which: Key) -> Block | None:
     overflow = any("overflow_steps" in content.last_training(outcome.key) for outcome, _ in pairs)
     columns = [
         *method_columns(), Column("Compared with", "precision", "method"), Column("Optimiser step", "ratio"),
-        Column("Peak memory", "ratio"), Column("Distance of losses", f"first {10} steps"),
+        Column("Peak memory", "ratio"), Column("Distance of losses", f"first {FIRST_STEPS} steps"),
         *([Column("Steps left out", "overflow")] if overflow else []), Column("Test difference", "bits per byte"),
     ]  # fmt: skip
     rows = [_row(content, outcome, other, overflow) for outcome, other in pairs]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.plan.expression import Method, parse
-from harness.report.alike import MEMORY, farthest, loss_distance, time_ratio, training_memory
+from harness.report.alike import FIRST_STEPS, MEMORY, farthest, loss_distance, time_ratio, training_memory
 from harness.report.cells import method_values, metric_value, row_kind
 from harness.report.content import Content, one_line
 from harness.report.document import Column, Paragraph, Row, Section, Table, Value
@@ -39,7 +39,7 @@ def ranks(content: Content) -> Section | None:
         Column("Method", "precision · hardware", "method"), Column("Parameters", "per rank"),
         Column("Gradients", "per rank"), Column("Optimiser state", "per rank"), Column("Peak memory", "of each rank"),
         Column("Communication", "per step"), Column("Optimiser step", "median"), Column("Optimiser step", "ratio"),
-        Column("Distance of losses", "first 10 steps"),
+        Column("Distance of losses", f"first {FIRST_STEPS} steps"),
     ]  # fmt: skip
     return Section("Ranks", [Paragraph(EXPLANATION, "note"), Table(columns, rows, "Beside one process")])
 

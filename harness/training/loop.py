@@ -66,18 +66,23 @@ def train(
     if caches is not None:
         model.config.use_cache = caches  # Trainer switches it off, and a saved model would generate without
     meter.step_cancel()
-    taken = int(trainer.state.global_step)
-    meter.metric("optimizer_steps", taken)
-    if counts.flops and loss is None:  # a loss of its own may run another model, whose share nobody counts
-        meter.metric("model_flops_per_token", counts.flops / counts.all_tokens)
-    for step, value in enumerate(counts.losses(), start=1):
-        meter.step_loss(step, value)
-    for name, found in watch.found().items():
-        meter.metric(name, found)
-    if taken != setup.steps:
+    # A loss of its own may run another model, whose share nobody counts.
+    _tell(meter, watch, counts, whole_flops=loss is None)
+    if (taken := int(trainer.state.global_step)) != setup.steps:
         raise InvalidMeasurement(f"{taken} of {setup.steps} optimiser steps were taken")
     _check_what_learnt(meter, setup, model, trainer)
     return model
+
+
+def _tell(meter: Meter, watch: _Watch, counts: Counts, *, whole_flops: bool) -> None:
+    """Hand what a finished training counted to the meter."""
+    meter.metric("optimizer_steps", int(watch.trainer.state.global_step))
+    if counts.flops and whole_flops:
+        meter.metric("model_flops_per_token", counts.flops / counts.all_tokens)
+    for step, loss in enumerate(counts.losses(), start=1):
+        meter.step_loss(step, loss)
+    for name, value in watch.found().items():
+        meter.metric(name, value)
 
 
 class _Watch:
