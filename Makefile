@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TESTED := gguf
 
-.PHONY: help setup bench test test-all lint benchmarks schema ngram embedded clean
+.PHONY: help setup environments bench test test-all lint benchmarks schema ngram embedded clean
 
 help:
 	@echo "make bench       set up, run suites/quick.yaml, show the table, write reports/quick/"
 	@echo "make test        set up, run the tests (under 12 minutes on 2 cores)"
 	@echo "make test-all    the same with the slow cases"
+	@echo "make environments  set up the environments that the tests need"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make benchmarks  speed of the harness itself (pytest-benchmark)"
 	@echo "make embedded    train the embedded model again (half an hour) and put it into the package"
@@ -26,11 +28,17 @@ $(STAMP): pyproject.toml
 bench: setup
 	$(BIN)/harness run suites/quick.yaml
 
-test: setup
+test: setup environments
 	$(BIN)/python -m pytest -m "not slow"
 
 test-all: setup
+	$(BIN)/harness env sync all
 	$(BIN)/python -m pytest
+
+# Packages that cannot live with the others, for the techniques that `make test` tries (llama.cpp compiles for minutes,
+# once: the wheel stays in the user's cache).
+environments: setup
+	$(BIN)/harness env sync $(TESTED)
 
 lint: setup
 	$(BIN)/ruff check .

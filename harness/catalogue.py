@@ -15,13 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness import environments
 from harness.contract import Adapter, Task
 from harness.errors import UsageError, did_you_mean
 from harness.parameters import build_params
 
 __all__ = [
     "adapter_class", "adapter_names", "build_params", "forget", "group_of", "load_adapter", "load_task",
-    "missing_packages", "module_of", "register", "task_class", "task_names",
+    "missing_packages", "missing_software", "module_of", "register", "task_class", "task_names",
 ]  # fmt: skip
 
 # Where the name that is imported is not the name that is installed.
@@ -121,6 +122,17 @@ def missing_packages(requires: Iterable[str]) -> list[str]:
         for name in requires
         if not _installed(name)
     ]
+
+
+def missing_software(kind: type[Adapter]) -> list[str]:
+    """What a technique lacks here for any of its operations: packages of the main environment, or another one."""
+    found: list[str] = []
+    for environment, requires in dict.fromkeys(kind.software(operation) for operation in (*kind.operations(), "eval")):
+        if environment == environments.MAIN:
+            found += missing_packages(requires)
+        elif (reason := environments.lacking(environment)) is not None:
+            found.append(reason)
+    return list(dict.fromkeys(found))
 
 
 @cache

@@ -367,10 +367,10 @@ class Adapter:
 
     ``takes`` and ``gives`` name checkpoint parts, ``kinds`` the checkpoint kinds that the technique works on;
     ``architectures`` are those that it makes a model of from a blank checkpoint (none named: any); ``view`` is the data
-    view that it trains on. ``kinds``, ``makes_kind`` and ``view`` may depend on the parameters: an instance then has
-    its own. ``merges`` says whether adapters that it makes can become part of the weights, so that something can
-    follow. ``revision`` is raised when a technique starts to do something else under the same parameters, so that its
-    earlier records count no more. The plan reads all of these without importing anything heavy.
+    view that it trains or calibrates on. ``kinds``, ``makes_kind`` and ``view`` may depend on the parameters: an
+    instance then has its own. ``ends`` says why nothing can follow what it makes, in words that go on from its name.
+    ``revision`` is raised when a technique starts to do something else under the same parameters, so that its earlier
+    records count no more. The plan reads all of these without importing anything heavy.
     """
 
     summary: ClassVar[str] = ""
@@ -383,7 +383,7 @@ class Adapter:
     gives: ClassVar[frozenset[str]] = frozenset()
     kinds: frozenset[str] = frozenset({"causal"})
     makes_kind: str | None = None
-    merges: ClassVar[bool] = True
+    ends: ClassVar[str | None] = None
     revision: ClassVar[int] = 0
     architectures: ClassVar[frozenset[str]] = frozenset()
     view: str | None = None
@@ -410,6 +410,11 @@ class Adapter:
 
         opened: Scorer | Codec = open_scorer(job)
         return opened
+
+    @classmethod
+    def software(cls, operation: str) -> tuple[str, tuple[str, ...]]:
+        """The environment that an operation runs in, and the top-level imports that it needs there."""
+        return cls.environment, cls.requires
 
     @classmethod
     def operations(cls) -> tuple[str, ...]:

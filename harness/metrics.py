@@ -213,6 +213,10 @@ _DECLARED = (
         "3 x (2 x weights of matrix products + 4 x layers x width x positions) over the tokens of all steps: PaLM's "
         "count (arXiv:2204.02311, appendix B), an encoder-decoder's weights each with the tokens that they meet.",
     ),
+    Metric(
+        "calibration_tokens", "token", "none", "Calibration tokens",
+        "Tokens of the text that a compression was calibrated on.",
+    ),
     Metric("trainable_parameters", "1", "none", "Trainable parameters", "Parameters that require a gradient."),
     Metric("trainable_share", "share", "none", "Trainable share", "Trainable parameters over all parameters."),
     Metric("teacher_parameters", "1", "none", "Teacher's parameters", "Parameters of the model that was learnt from."),

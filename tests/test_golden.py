@@ -19,7 +19,7 @@ from harness.results.rows import rows_of
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
-COMMANDS = ("", "plan", "run", "report", "rows", "list", "doctor", "prepare")
+COMMANDS = ("", "plan", "run", "report", "rows", "list", "doctor", "prepare", "env", "env sync")
 SUITE = """
 question: A plan with a chain, a modifier, a reference and a skip
 method: [base, "lora(rank=[4, 16])", "lora(rank=4) > int8", lora + gradient_checkpointing]
@@ -45,9 +45,9 @@ def compare(name: str, found: str) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda name: name or "harness")
 def test_help(command: str) -> None:
-    found = words(*([command] if command else []), "--help")
+    found = words(*command.split(), "--help")
     options = sorted({word for word in found if word.startswith("--")})
-    compare(f"help-{command or 'harness'}.txt", "\n".join([*options, "", " ".join(found)]) + "\n")
+    compare(f"help-{command.replace(' ', '-') or 'harness'}.txt", "\n".join([*options, "", " ".join(found)]) + "\n")
 
 
 @pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="with a GPU its cells are not skipped")

@@ -132,6 +132,39 @@ def doctor_command(as_json: AsJson = False) -> None:
         show_doctor(found)
 
 
+environments_app = typer.Typer(help="List, make and remove the environments of packages that cannot live together.")
+app.add_typer(environments_app, name="env", no_args_is_help=True)
+EnvironmentNames = Annotated[list[str], typer.Argument(metavar="NAME...", help="environments, or 'all'")]
+
+
+@environments_app.command("list")
+def env_list_command(as_json: AsJson = False) -> None:
+    """Show every environment: whether it is set up, for which techniques it is, and what is pinned in it."""
+    from harness.cli.environments import described, show_environments
+
+    found = described()
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        show_environments(found)
+
+
+@environments_app.command("sync")
+def env_sync_command(names: EnvironmentNames) -> None:
+    """Make environments as they are defined; one that is as defined is left alone."""
+    from harness.cli.environments import sync_all
+
+    sync_all(names)
+
+
+@environments_app.command("remove")
+def env_remove_command(names: EnvironmentNames) -> None:
+    """Remove environments."""
+    from harness.cli.environments import remove_all
+
+    remove_all(names)
+
+
 @app.command("prepare")
 def prepare_command(
     out: Annotated[Path, typer.Argument(metavar="FILE", help="where to write the prepared splits (a .zip)")],

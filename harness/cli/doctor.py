@@ -12,10 +12,8 @@ def examine() -> dict[str, Any]:
     """Look at the machine and at every technique's packages, without importing any of them."""
     techniques = {}
     for name in catalogue.adapter_names():
-        kind = catalogue.adapter_class(name)
-        missing = catalogue.missing_packages(kind.requires)
-        elsewhere = [f"needs the environment '{kind.environment}'"] if kind.environment != "main" else []
-        techniques[name] = {"runs": not (missing or elsewhere), "missing": [*missing, *elsewhere]}
+        missing = catalogue.missing_software(catalogue.adapter_class(name))
+        techniques[name] = {"runs": not missing, "missing": missing}
     return {"machine": machine_facts(), "libraries": library_versions(), "techniques": techniques}
 
 

@@ -10,6 +10,7 @@ from harness.models import scoring
 from harness.models.completion import complete
 from harness.models.live import LiveModel
 from harness.models.loading import autocast, load_model, load_tokenizer
+from harness.models.special import automatic_bos
 
 if TYPE_CHECKING:
     import numpy
@@ -27,7 +28,7 @@ class TransformersScorer(LiveModel):
 
     def __init__(self, model: Any, tokenizer: Any, precision: str) -> None:
         super().__init__(model, tokenizer, precision)
-        self.bos_id = _automatic_bos(tokenizer)
+        self.bos_id = automatic_bos(tokenizer)
 
     def log_probabilities(self, sequences: Sequence[Sequence[int]]) -> list[numpy.ndarray]:
         """For each sequence of n tokens, float32 [n-1, vocabulary] of natural log-probabilities."""
@@ -72,11 +73,3 @@ class _Streamer:
 
     def end(self) -> None:
         """Called when the last token is out; nothing is left to do."""
-
-
-def _automatic_bos(tokenizer: Any) -> int | None:
-    """The beginning-of-text token, where the tokenizer itself puts one in front of every text."""
-    if tokenizer is None or tokenizer.bos_token_id is None:
-        return None
-    first = tokenizer("a", add_special_tokens=True)["input_ids"][:1]
-    return int(tokenizer.bos_token_id) if first == [tokenizer.bos_token_id] else None

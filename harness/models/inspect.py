@@ -15,6 +15,7 @@ MODEL_PARTS = ("model", "peft")
 TOKENIZER_PREFIXES = (
     "tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "chat_template", "encoding.",
 )  # fmt: skip
+GGUF_SUFFIX = ".gguf"
 NOT_SHIPPED = ("provenance", "README", "LICENSE", ".")
 
 
@@ -96,7 +97,7 @@ def part_files(checkpoint: Checkpoint, name: str) -> list[Path]:
 def weight_bytes(checkpoint: Checkpoint) -> int:
     """Bytes of the weight files of the model and its adapters."""
     paths = [checkpoint.parts[name] for name in MODEL_PARTS if name in checkpoint.parts]
-    return sum(item.stat().st_size for path in paths for item in weight_files(path))
+    return sum(_bytes_of_weights(item) for path in paths for item in weight_files(path))
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> int:
@@ -113,10 +114,23 @@ def safetensors_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def _bytes_of_weights(file: Path) -> int:
+    """Size of a weight file; a GGUF file holds the tokenizer too, which is no weight."""
+    return sum(_gguf_types(file).values()) if file.suffix == GGUF_SUFFIX else file.stat().st_size
+
+
+def _gguf_types(file: Path) -> dict[str, int]:
+    from harness.models.gguf.quantizing import read_tensors
+
+    return dict(read_tensors(file).bytes)
+
+
 def _stored_types(path: Path) -> Counter[str]:
     found: Counter[str] = Counter()
     for file in weight_files(path):
         if file.suffix == ".safetensors":
             for tensor in safetensors_header(file).values():
                 found[tensor["dtype"]] += tensor["data_offsets"][1] - tensor["data_offsets"][0]
+        elif file.suffix == GGUF_SUFFIX:
+            found.update(_gguf_types(file))
     return found

@@ -21,8 +21,8 @@ from harness.training.setup import plain_setup
 class State:
     """A checkpoint as the plan knows it: its kind and parts, whether its weights mean anything, its architecture.
 
-    ``architecture`` is None where a model is given rather than made here; ``last`` names a technique whose adapters
-    cannot be merged, so that nothing can follow it.
+    ``architecture`` is None where a model is given rather than made here; ``last`` says which technique made something
+    that nothing can follow, and why.
     """
 
     kind: str
@@ -43,7 +43,7 @@ class State:
             return self
         trained = self.trained or (stage.learns and "model" in adapter.gives)
         kind = self.kind_with_weights if "model" in adapter.gives else self.kind
-        last = None if adapter.merges else stage.call.name
+        last = None if adapter.ends is None else f"{stage.call.name} {adapter.ends}"
         return State(adapter.makes_kind or kind, self.parts | adapter.gives, trained, self.architecture, last)
 
     @property
@@ -112,8 +112,9 @@ class Fit:
         kind = call.kind
         if reason := self.machine.lacks(where):
             return reason
-        if reason := self._missing(kind.environment, kind.requires):
-            return f"{call.name}: {reason}"
+        for operation in (*kind.operations(), "eval"):
+            if reason := self._missing(*kind.software(operation)):
+                return f"{call.name}: {reason}"
         if where.device not in kind.devices:
             return f"{call.name} does not run on {where.device} (it runs on {', '.join(kind.devices)})"
         if precision not in kind.precisions:
@@ -152,7 +153,7 @@ def _misfit(stage: ResolvedStage, state: State) -> str | None:
     if not stage.operations:
         return None
     if state.last is not None:
-        return f"{state.last} leaves adapters that cannot be merged into the weights: nothing can follow it"
+        return f"{state.last}: nothing can follow it"
     if adapter.kinds and state.kind not in adapter.kinds:
         return f"{stage.call.text} works on {_either(adapter.kinds)} models, this one is {state.kind}"
     # A technique that makes no weights passes an architecture on as it is.

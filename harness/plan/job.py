@@ -23,6 +23,7 @@ def job(step: Step, suite: Suite, *, data_file: Path | str | None = None) -> dic
         "step": step.id,
         "suite": suite.name,
         "operation": step.operation,
+        "environment": step.environment,
         "coordinates": step.coordinates,
         "adapter": step.stage.call.document(),
         "modifiers": [call.document() for call in step.stage.modifiers],

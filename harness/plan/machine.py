@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import catalogue
+from harness import catalogue, environments
 from harness.contract import Hardware
 
 
@@ -39,15 +39,15 @@ class Machine:
     def lacks_software(self, environment: str, requires: Iterable[str]) -> str | None:
         """Return what has to be set up or installed first, or None."""
         if environment not in self.environments:
-            return f"needs the environment '{environment}', which is not set up here"
-        if environment != "main":
+            return environments.lacking(environment) or f"needs the environment '{environment}'"
+        if environment != environments.MAIN:
             return None
         return "; ".join(catalogue.missing_packages(requires)) or None
 
 
 def this_machine() -> Machine:
     """Look at the machine that this process runs on."""
-    return Machine(cores=_cores(), cuda_devices=_cuda_devices())
+    return Machine(cores=_cores(), cuda_devices=_cuda_devices(), environments=environments.ready())
 
 
 def _cores() -> int:

@@ -52,6 +52,11 @@ class Step:
         return tuple(step for step in found if step is not None)
 
     @property
+    def environment(self) -> str:
+        """Name of the environment that it runs in."""
+        return self.stage.call.kind.software(self.operation)[0]
+
+    @property
     def coordinates(self) -> dict[str, Any]:
         """Where in the sweep it belongs, as records and rows carry it: that of the first cell that asked for it."""
         return {

@@ -136,7 +136,8 @@ def environment_of(job: Mapping[str, Any], **determined: Any) -> dict[str, Any]:
         key: value for key, value in determined.items() if value
     }
     installation = (job.get("context") or {}).get("installation", "unknown")
-    return {"installation": installation, "hard_id": hard_id(hard), "hard": hard, "soft": soft_facts()}
+    soft = soft_facts() | {"environment": job.get("environment") or "main"}
+    return {"installation": installation, "hard_id": hard_id(hard), "hard": hard, "soft": soft}
 
 
 def commit_facts() -> dict[str, Any]:

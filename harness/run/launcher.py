@@ -17,7 +17,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness import environments
 from harness.contract import MEASUREMENT_VERSION
+from harness.environments import MAIN
 from harness.errors import UsageError
 from harness.results.record import Record, blank
 from harness.results.store import Store
@@ -80,8 +82,8 @@ def run_job(path: Path, *, isolation: str | None = None, preload: Sequence[str] 
     job["context"] = {**(job.get("context") or {}), **context}
     for folder in (Path(job["cache"]), Path(job["record"]).parent, Path(job["log"]).parent):
         folder.mkdir(parents=True, exist_ok=True)
-    loaded = preloaded(preload, job["hardware"]) if job["isolation"] == "fork" else ()
-    service = Service(loaded, thread_environment(job["hardware"]), Path(job["log"]).with_suffix(".server"))
+    log = Path(job["log"]).with_suffix(".server")
+    service = started(job, preload if job["isolation"] == "fork" else (), log)
     try:
         with _terminable():
             return supervise(service, job, Path(job["log"]).with_suffix(".running"), lambda seconds: None)
@@ -122,7 +124,7 @@ class _Sweep:
         self._isolation = isolation
         self._preload = preload
         self._listener = listener
-        self._service: Service | None = None
+        self._services: dict[str, Service] = {}
         self._unusable: dict[str, str] = {}
         self._context = {
             "installation": store.installation,
@@ -145,10 +147,10 @@ class _Sweep:
             self._canary(runnable[-1])
 
     def close(self) -> None:
-        """End the server."""
-        if self._service is not None:
-            self._service.close()
-            self._service = None
+        """End the servers."""
+        for service in self._services.values():
+            service.close()
+        self._services = {}
 
     def _one(self, job: dict[str, Any], index: int, total: int) -> None:
         reason = job["reason"] if job.get("state") == "skipped" else self._blocked(job)
@@ -218,17 +220,42 @@ class _Sweep:
         self.outcome.canaries.append(self._execute(job)["status"])
 
     def _service_for(self, job: Mapping[str, Any]) -> Service:
-        """The server with the thread environment of this job; another one is started where that differs."""
-        environment = thread_environment(job["hardware"])
-        if self._service is not None and (self._service.environment != environment or not self._service.alive()):
-            self.close()
-        if self._service is None:
-            preload = preloaded(self._preload, job["hardware"]) if self._isolation == "fork" else ()
-            self._service = Service(preload, environment, self._store.cache / "jobs" / "server.log")
-        return self._service
+        """The server of the job's environment with its variables; another one is started where those differ."""
+        name = environment_name(job)
+        service = self._services.get(name)
+        if service is not None and (service.variables != variables_of(job) or not service.alive()):
+            service.close()
+            service = None
+        if service is None:
+            log = self._store.cache / "jobs" / ("server.log" if name == MAIN else f"server-{name}.log")
+            service = started(job, self._preload if self._isolation == "fork" else (), log)
+            self._services[name] = service
+        return service
 
     def _tell(self, event: Event) -> None:
         self._listener(event)
+
+
+def environment_name(job: Mapping[str, Any]) -> str:
+    """Name of the environment that a job runs in."""
+    return str(job.get("environment") or MAIN)
+
+
+def variables_of(job: Mapping[str, Any]) -> dict[str, str]:
+    """Variables of a job's workers: threads and devices, and what its environment is defined with."""
+    name = environment_name(job)
+    own = {} if name == MAIN else environments.definition(name).variables
+    return thread_environment(job["hardware"]) | own
+
+
+def started(job: Mapping[str, Any], preload: Sequence[str], log: Path) -> Service:
+    """A new server of the job's environment; ``UsageError`` with the command that helps where that is not set up."""
+    name = environment_name(job)
+    python = environments.python(name)
+    own = None if name == MAIN else environments.definition(name).preload
+    if preload and own is not None:
+        preload = own
+    return Service(python, preloaded(preload, job["hardware"]), variables_of(job), log)
 
 
 def preloaded(packages: Sequence[str], hardware: Mapping[str, Any]) -> tuple[str, ...]:

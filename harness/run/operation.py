@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.catalogue import load_adapter, load_task
-from harness.contract import Budget, Checkpoint, Dataset, Hardware, Job, TrainingSetup
+from harness.contract import Adapter, Budget, Checkpoint, Dataset, Hardware, Job, TrainingSetup
 from harness.errors import DataError, StepError
 from harness.parameters import build_params
 from harness.run.meter import Meter
@@ -77,10 +77,17 @@ def _plugins(job: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
     task = _built(load_task, job["task"]) if job["operation"] == "eval" else None
     modifiers = [_built(load_adapter, spec) for spec in job.get("modifiers") or ()]
     for plugin in (adapter, task, *modifiers):
-        for name in getattr(plugin, "requires", ()):
+        for name in _imports(plugin, job["operation"]):
             importlib.import_module(name)
     _seed(int(job.get("seed") or 0), needs_torch=(job.get("model") or {}).get("kind") != "none")
     return adapter, task, modifiers
+
+
+def _imports(plugin: Any, operation: str) -> tuple[str, ...]:
+    """Top-level imports of a technique for one operation, or of a task."""
+    if plugin is None:
+        return ()
+    return plugin.software(operation)[1] if isinstance(plugin, Adapter) else tuple(plugin.requires)
 
 
 def _built(load: Callable[[str], type[Any]], spec: Mapping[str, Any]) -> Any:

@@ -7,7 +7,6 @@ import json
 import os
 import select
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,19 +22,20 @@ class ServerGone(StepError):
 
 
 class Service:
-    """One running server. Its own output goes to ``log``."""
+    """One running server of the interpreter ``python``. Its own output goes to ``log``."""
 
-    def __init__(self, preload: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
-        self.environment = dict(environment)
+    def __init__(self, python: str, preload: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
+        self.variables = dict(variables)
+        self._python = python
         self._buffer = b""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "harness.run.server", *preload],
+                [python, "-m", "harness.run.server", *preload],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                env={**os.environ, **environment},
+                env={**os.environ, **variables},
                 start_new_session=True,
                 bufsize=0,
             )
@@ -52,7 +52,7 @@ class Service:
 
     def start(self, job: Path, isolation: str) -> int:
         """Start a worker for a job file, forked or in a new interpreter; return its process id."""
-        request = {"fork": str(job)} if isolation == "fork" else {"spawn": str(job), "python": sys.executable}
+        request = {"fork": str(job)} if isolation == "fork" else {"spawn": str(job), "python": self._python}
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")

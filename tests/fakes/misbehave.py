@@ -53,6 +53,10 @@ def good(job: Job, params: Any) -> None:
     time.sleep(params.amount)
 
 
+def where(job: Job, params: Any) -> None:
+    job.meter.observe("where", {"prefix": sys.prefix, "variable": os.environ.get("DEMO_VARIABLE")})
+
+
 def crash(job: Job, params: Any) -> None:
     raise ValueError("the technique has a bug")
 

@@ -51,7 +51,7 @@ class Refuses(Adapter):
 class Elsewhere(Adapter):
     """Lives in an environment of its own."""
 
-    environment = "gptq"
+    environment = "nowhere"
 
     def compress(self, job: Job) -> Checkpoint:
         return job.checkpoint

@@ -16,7 +16,7 @@ def reasons(plan):
     [
         ("method: base\nhardware: cuda", "eval", "no CUDA device on this machine"),
         ("method: base\nhardware: cpu(threads=64)", "eval", "64 threads asked for, this machine has 2 cores"),
-        ("method: elsewhere", "compress", "elsewhere: needs the environment 'gptq', which is not set up here"),
+        ("method: elsewhere", "compress", "elsewhere: needs the environment 'nowhere', which nobody has defined"),
         ("method: uninstalled", "compress",
          "uninstalled: package 'no_such_package' is not installed (pip install no_such_package)"),
         ("method: picky\nprecision: bf16", "compress", "picky does not run on cpu (it runs on cuda)"),
@@ -86,7 +86,7 @@ def test_with_the_hardware_the_same_steps_run(planned):
 
 
 def test_an_environment_that_is_set_up_is_used(planned):
-    machine = Machine(2, 0, frozenset({"main", "gptq"}))
+    machine = Machine(2, 0, frozenset({"main", "nowhere"}))
     assert {step.state for step in planned("method: elsewhere\ntasks: choice\n", on=machine).steps} == {"runnable"}
 
 

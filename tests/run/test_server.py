@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def test_both_isolation_modes_agree_on_the_memory_of_the_work(
 
 def test_a_missing_library_is_left_out(tmp_path: Path) -> None:
     log = tmp_path / "server.log"
-    service = Service(("json", "no_such_library"), thread_environment({}), log)
+    service = Service(sys.executable, ("json", "no_such_library"), thread_environment({}), log)
     try:
         assert service.preloaded == ["json"]
     finally:
@@ -69,7 +70,7 @@ def test_a_missing_library_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_server_that_died_is_said_and_ends_with_its_launcher(tmp_path: Path) -> None:
-    service = Service((), thread_environment({}), tmp_path / "log")
+    service = Service(sys.executable, (), thread_environment({}), tmp_path / "log")
     service.close()
     assert not service.alive()
     with pytest.raises((ServerGone, ValueError)):

@@ -19,7 +19,7 @@ class BottleneckAdapter(FineTuning):
     source = "Houlsby et al. 2019, arXiv:1902.00751; library: peft, by its hook for new methods"
     requires = ("torch", "transformers", "accelerate", "peft", "aenum")
     gives = frozenset({"peft"})
-    merges = False
+    ends = "leaves adapters that cannot be merged into the weights"
 
     @dataclass(frozen=True)
     class Params(FineTuningParams):

@@ -20,7 +20,7 @@ class PrefixTuning(FineTuning):
     source = "Li and Liang 2021, arXiv:2101.00190; library: peft"
     requires = ("torch", "transformers", "accelerate", "peft")
     gives = frozenset({"peft"})
-    merges = False
+    ends = "leaves adapters that cannot be merged into the weights"
 
     @dataclass(frozen=True)
     class Params(FineTuningParams):

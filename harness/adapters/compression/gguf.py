@@ -1,0 +1,54 @@
+"""``gguf``: the weights as a GGUF file of one of llama.cpp's types, scored in llama.cpp."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from harness.contract import Adapter, Checkpoint, Hardware, Job, param
+from harness.training.calibration import CalibrationParams, calibration_windows
+
+
+class Gguf(Adapter):
+    """Converts a Llama or GPT-2 to GGUF, quantises it with llama.cpp, and opens it there.
+
+    With ``importance`` the rounding is weighted by the mean square of each input over calibration text.
+    """
+
+    summary = "a GGUF file of one of llama.cpp's types, computed by llama.cpp"
+    source = "llama.cpp, 2023, and its format, version 3; libraries: gguf, llama-cpp-python"
+    requires = ("llama_cpp", "gguf", "torch", "transformers")
+    environment = "gguf"
+    devices = ("cpu",)
+    takes = frozenset({"model", "tokenizer"})
+    gives = frozenset({"model"})
+    ends = "makes a file that llama.cpp alone reads"
+
+    @dataclass(frozen=True)
+    class Params(CalibrationParams):
+        type: str = param(
+            "F16", "llama.cpp's name of the mixture of tensor types",
+            choices=("F32", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K"),
+        )  # fmt: skip
+        importance: bool = param(False, "weight the rounding by an importance matrix from calibration text")
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self.view = params.calibration_view if params.importance else None
+
+    def skip(self, precision: str, hardware: Hardware) -> str | None:
+        """llama.cpp chooses the types that it computes in; a second precision would be the same cell again."""
+        return None if precision == "fp32" else "llama.cpp computes in types of its own: it is listed once, at fp32"
+
+    def compress(self, job: Job) -> Checkpoint:
+        """Convert (adapters merged first), quantise, and read back which types the tensors really have."""
+        from harness.models.gguf.making import make_file
+
+        windows = calibration_windows(job, self.params) if self.params.importance else None
+        return make_file(job, self.params.type, windows)
+
+    def eval(self, job: Job) -> Any:
+        """Open the file in llama.cpp."""
+        from harness.models.gguf.runtime import open_scorer
+
+        return open_scorer(job)

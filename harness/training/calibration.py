@@ -1,0 +1,61 @@
+"""The data that a compression is calibrated on: its parameters, and windows cut from the training split."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+
+from harness.contract import Job, param
+from harness.errors import DataError
+
+
+@dataclass(frozen=True)
+class CalibrationParams:
+    """Parameters that every technique that calibrates shares; a technique's own ``Params`` derives from this."""
+
+    calibration_windows: int = param(128, "number of calibration windows", low=1)
+    calibration_length: int = param(256, "tokens of a calibration window", low=2)
+    calibration_view: str = param(
+        "text", "the view that the windows are cut from", choices=("text", "instructions")
+    )
+
+
+def calibration_windows(job: Job, params: CalibrationParams) -> list[list[int]]:
+    """Windows of ``calibration_length`` tokens (at most the model's context), spread over the training split; recorded.
+
+    Documents or pairs follow one another with an end-of-text token between. ``DataError`` where there are fewer than
+    asked for: a set that shrinks silently would pass for the one that was named.
+    """
+    with job.meter.span("data"):
+        chosen = _windows(job, params)
+    job.meter.metric("calibration_tokens", sum(map(len, chosen)))
+    facts = {"view": params.calibration_view, "split": "train", "windows": len(chosen), "length": len(chosen[0])}
+    job.meter.observe("calibration", facts)
+    return chosen
+
+
+def _windows(job: Job, params: CalibrationParams) -> list[list[int]]:
+    from harness.data.windows import pack, spread
+    from harness.models.loading import load_tokenizer
+    from harness.training.examples import prompts_and_answers, tokenize
+
+    view, tokenizer = params.calibration_view, load_tokenizer(job.checkpoint)
+    if view == "text":
+        texts = job.data.view("text", "train")
+    else:
+        texts = [item["prompt"] + item["answer"] for item in prompts_and_answers(job.data, view, "train")]
+    length = min(params.calibration_length, _context(job))
+    windows = pack(tokenize(tokenizer, texts), length, None, tokenizer.eos_token_id)
+    if len(windows) < params.calibration_windows:
+        raise DataError(
+            f"the calibration asks for {params.calibration_windows} windows of {length} tokens, view '{view}' of "
+            f"'{job.data.name}' has {len(windows)}: lower calibration_windows or calibration_length"
+        )
+    return spread(windows, params.calibration_windows)
+
+
+def _context(job: Job) -> int:
+    """Longest text that the job's model takes, by its configuration."""
+    config = json.loads((job.checkpoint.parts["model"] / "config.json").read_text())
+    return int(config.get("max_position_embeddings") or config.get("n_positions") or sys.maxsize)
