@@ -149,6 +149,10 @@ _DECLARED = (
         "Resident memory of the interpreter with its libraries loaded, before any work.",
     ),
     Metric(
+        "loaded_memory_bytes", "B", "lower", "Resident when loaded",
+        "Resident memory after the model was opened and before it was used, less the runtime memory.",
+    ),
+    Metric(
         "cuda_peak_allocated_bytes", "B", "lower", "GPU peak allocated",
         "torch.cuda.max_memory_allocated, reset per span.",
     ),

@@ -16,6 +16,7 @@ TOKENIZER_PREFIXES = (
     "tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "chat_template", "encoding.",
 )  # fmt: skip
 GGUF_SUFFIX = ".gguf"
+MOST_LEFT = 20
 NOT_SHIPPED = ("provenance", "README", "LICENSE", ".")
 
 
@@ -24,11 +25,11 @@ def describe_model(model: Any) -> dict[str, Any]:
     classes: Counter[str] = Counter()
     quantized: Counter[str] = Counter()
     for module in model.modules():
-        weight = getattr(module, "weight", None)
-        if not list(module.children()) and weight is not None:
-            classes[type(module).__name__] += 1
-            if (storage := getattr(module, "quantized_as", None) or quantized_storage(weight)) is not None:
-                quantized[storage] += 1
+        if list(module.children()) or not _holds_weights(module):
+            continue
+        classes[type(module).__name__] += 1
+        if (storage := storage_of(module)) is not None:
+            quantized[storage] += 1
     dtypes: Counter[str] = Counter()
     for parameter in model.parameters():
         dtypes[str(parameter.dtype).removeprefix("torch.")] += logical_size(parameter)
@@ -36,10 +37,45 @@ def describe_model(model: Any) -> dict[str, Any]:
         "layer_classes": dict(sorted(classes.items())),
         "dtypes": dict(sorted(dtypes.items())),
         "quantized_layers": dict(sorted(quantized.items())),
+        "left": _left(model) if quantized else {},
         "parameters": logical_parameters(model),
         "layers": getattr(model.config, "num_hidden_layers", None),
         "attention": getattr(model.config, "_attn_implementation", None),
     }
+
+
+def _left(model: Any) -> dict[str, str]:
+    """Matrices of a quantised model that are not quantised, by name, and why; adapters over it are none of it."""
+    if hasattr(model, "peft_config"):
+        return {}
+    embeddings, output = model.get_input_embeddings(), model.get_output_embeddings()
+    found = {}
+    for name, module in model.named_modules():
+        weight = getattr(module, "weight", None)
+        if not list(module.children()) and getattr(weight, "ndim", 0) >= 2 and storage_of(module) is None:
+            tied = module is output and weight is embeddings.weight
+            found[name] = "shares the embeddings' weights" if tied else _why_left(module, module is output)
+    return dict(list(found.items())[:MOST_LEFT])
+
+
+def _why_left(module: Any, is_output: bool) -> str:
+    if type(module).__name__ == "Embedding":
+        return "an embedding: looked up, not multiplied"
+    return "the output layer, which the method leaves alone" if is_output else "not quantised by the method"
+
+
+def storage_of(module: Any) -> str | None:
+    """Storage type of a layer: its own word, that of packed codes (``gptq int4``), that of its weight, or None."""
+    if (told := getattr(module, "quantized_as", None)) is not None:
+        return str(told)
+    if hasattr(module, "qweight"):
+        method = "awq" if "Awq" in type(module).__name__ else "gptq"
+        return f"{method} int{module.bits}"
+    return quantized_storage(getattr(module, "weight", None))
+
+
+def _holds_weights(module: Any) -> bool:
+    return hasattr(module, "qweight") or getattr(module, "weight", None) is not None
 
 
 def quantized_storage(weight: Any) -> str | None:
@@ -52,8 +88,15 @@ def quantized_storage(weight: Any) -> str | None:
 
 def logical_parameters(model: Any) -> int:
     """Number of weights that a model's parameters and its buffers of codes stand for, tied ones once."""
-    codes = sum(int(getattr(module, "logical_size", 0)) for module in model.modules())
+    codes = sum(_codes(module) for module in model.modules())
     return codes + sum(logical_size(parameter) for parameter in model.parameters())
+
+
+def _codes(module: Any) -> int:
+    """Number of weights that a layer's buffers of codes stand for."""
+    if hasattr(module, "qweight"):
+        return int(module.in_features * module.out_features)
+    return int(getattr(module, "logical_size", 0))
 
 
 def logical_size(parameter: Any) -> int:

@@ -92,12 +92,18 @@ def base_model(model: Any) -> Any:
 
 
 def _recorded_quantization(checkpoint: Checkpoint) -> Any:
-    recorded = checkpoint.opened_by.get("quantization")
-    if not recorded:
-        return None
-    from transformers import BitsAndBytesConfig
+    """What a checkpoint says of how it is opened: bitsandbytes' options, or the kernel for packed codes; else None."""
+    if recorded := checkpoint.opened_by.get("quantization"):
+        from transformers import BitsAndBytesConfig
 
-    return BitsAndBytesConfig(**recorded)
+        return BitsAndBytesConfig(**recorded)
+    if backend := checkpoint.opened_by.get("backend"):
+        from transformers import AwqConfig, GPTQConfig
+
+        told = _quantization_of(checkpoint.parts["model"])
+        kind = AwqConfig if told["quant_method"] == "awq" else GPTQConfig
+        return kind(bits=told["bits"], backend=backend)
+    return None
 
 
 def _load_weights(
@@ -107,7 +113,7 @@ def _load_weights(
 
     path = str(checkpoint.parts["model"])
     options: dict[str, Any] = {"attn_implementation": attention} if attention else {}
-    stored_quantized = _is_quantized(Path(path))
+    stored_quantized = bool(_quantization_of(Path(path)))
     if stored_quantized:
         from harness.models import rtn as _registered  # noqa: F401
     if quantization is not None or stored_quantized:
@@ -146,7 +152,8 @@ def _say_once(package: str) -> None:
         logging.getLogger(name).addFilter(first_time)
 
 
-def _is_quantized(path: Path) -> bool:
+def _quantization_of(path: Path) -> dict[str, Any]:
+    """What ``config.json`` says of a stored model's quantisation; empty for a plain one."""
     import json
 
-    return "quantization_config" in json.loads((path / "config.json").read_text())
+    return dict(json.loads((path / "config.json").read_text()).get("quantization_config") or {})

@@ -5,7 +5,7 @@ The last arrow of the flow: nothing is measured and nothing is decided here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas
 
 from harness.errors import StoreError
 from harness.report.compression import compression
+from harness.report.compression_costs import compression_costs
 from harness.report.content import Content
 from harness.report.document import Block, Bullets, Document, Paragraph, Section
 from harness.report.figures import svg
@@ -73,9 +74,18 @@ def content_of(results_folder: Path | str, suite: str, installation: str | None 
     plans = store.plans(suite)
     plan = plans.get(str(chosen)) or next(iter(plans.values()), {})
     frame = without_trials(frame, plan)
-    names = short_names(_methods(frame, plan), plan)
+    names = short_names(_methods(frame, plan), plan, _found_as(records, str(chosen)))
     told = {"suite": suite, **names.in_plan(plan), "settings": names.sentence()}
     return Content(names.in_frame(frame), names.in_frame(items), told, facts, installation)
+
+
+def _found_as(records: Iterable[Mapping[str, Any]], installation: str) -> dict[str, str]:
+    """What methods of one installation really made, by their names, where a record says that it is something else."""
+    return {
+        record["coordinates"]["method"]: record["observed"]["found_as"]
+        for record in records
+        if record["observed"].get("found_as") and record["environment"].get("installation") == installation
+    }
 
 
 def _methods(frame: pandas.DataFrame, plan: Mapping[str, Any]) -> list[Any]:
@@ -96,7 +106,7 @@ def compose(content: Content) -> Document:
         tuning(content), forgetting(content), lora_settings(content), students(content), limits(content),
         optimisations(content), growth(content), ranks(content), vocabularies(content), tokenizer_speed(content),
         languages(content), tokenizer_models(content), learning(content), objectives(content), compression(content),
-        training(content), speed(content),
+        compression_costs(content), training(content), speed(content),
         tradeoffs(content), lost(content), ledger(content),
     )  # fmt: skip
     sections = [results(content), *(section for section in optional if section is not None)]

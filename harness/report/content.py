@@ -111,6 +111,10 @@ class Content:
         found = (line for line in self._of.get(key, ()) if line["operation"] == "eval" and line["task"] == task)
         return next((line for line in found if line["metric"] == metric), None)
 
+    def lines(self, key: Key) -> list[Line]:
+        """Every line of the summary of a group."""
+        return self._of.get(key, [])
+
     def metrics_of(self, key: Key, task: str) -> set[str]:
         """Names of the metrics that one task gave of a group."""
         return {line["metric"] for line in self._of.get(key, ()) if line["task"] == task}

@@ -66,6 +66,31 @@ def frontier(
     return Figure(name, caption, specification(_beside(*(panel.properties(width=width) for panel in panels))))
 
 
+def bits_and_quality(points: pandas.DataFrame, name: str, caption: str) -> Figure:
+    """Quality over bits per weight, a line per curve; columns ``curve method precision metric bits value``."""
+    every = list(dict.fromkeys(points["curve"]))
+    pick = _pick("curve", f"pick_{name}".replace("-", "_"))
+    panels = []
+    for number, (metric, group) in enumerate(points.groupby("metric", sort=False)):
+        # A divergence shrinks by orders of magnitude with the bits, a loss does not.
+        scale = altair.Scale(type="log", nice=False) if metric == "kl_divergence" else altair.Scale(zero=False)
+        label = declared(str(metric)).label
+        panels.append(
+            altair.Chart(group.sort_values(["curve", "bits"]), name=f"{name}_{number}".replace("-", "_"), width=400)
+            .properties(height=HEIGHT + 60)
+            .mark_line(point={"size": 55, "filled": True})
+            .encode(
+                x=altair.X("bits:Q", title="bits per weight, everything counted", scale=altair.Scale(zero=False)),
+                y=altair.Y("value:Q", title=label, scale=scale),
+                color=_color("curve", every, set(group["curve"]), "Method"),
+                opacity=_picked(pick, 0.9),
+                tooltip=["method:N", "precision:N", altair.Tooltip("bits:Q", format=".3f"),
+                         altair.Tooltip("value:Q", title=label, format=".4~g")],
+            ).add_params(pick)
+        )  # fmt: skip
+    return Figure(name, caption, specification(_beside(*panels)))
+
+
 def progress(points: pandas.DataFrame, name: str, caption: str, label: str, unit: str) -> Figure:
     """A line per objective over the seconds of pre-training; ``points`` has ``objective seconds value``."""
     every = list(dict.fromkeys(points["objective"]))

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas
 
+from harness.analyse.cells import CHAIN
 from harness.contract import TrainingParams
 from harness.errors import MethodError
 from harness.plan.expression import Call, Method, parse, value_text
@@ -66,8 +67,13 @@ class Names:
         return {**step, "coordinates": where}
 
 
-def short_names(methods: Iterable[Any], plan: Mapping[str, Any] | None = None) -> Names:
-    """Return short names for ``methods`` and for the stages in them; what does not parse keeps its name."""
+def short_names(
+    methods: Iterable[Any], plan: Mapping[str, Any] | None = None, found_as: Mapping[str, str] | None = None
+) -> Names:
+    """Return short names for ``methods`` and for the stages in them; what does not parse keeps its name.
+
+    ``found_as`` says of methods what their last stage really made, where that is not what its name says.
+    """
     plan = plan or {}
     texts = [text for text in dict.fromkeys([*methods, plan.get("baseline")]) if isinstance(text, str)]
     parsed = {text: method for text in texts if (method := _parsed(text)) is not None}
@@ -87,13 +93,16 @@ def short_names(methods: Iterable[Any], plan: Mapping[str, Any] | None = None) -
         if items
     }
     names = (f"{trial['parameter']} of {parse(trial['of']).stages[-1].call.name}" for trial in trials)
-    changed = {text: method for text, method in short.items() if text != str(method)}
+    changed = {text: method for text, method in short.items() if text != str(method) or text in (found_as or {})}
+    stages = {text: [str(stage) for stage in method.stages] for text, method in changed.items()}
+    for text in changed.keys() & (found_as or {}).keys():
+        stages[text][-1] = (found_as or {})[text]
     return Names(
-        {text: str(method) for text, method in changed.items()},
+        {text: CHAIN.join(names) for text, names in stages.items()},
         {
-            (text, str(old)): str(new)
-            for text, method in changed.items()
-            for old, new in zip(parsed[text].stages, method.stages, strict=True)
+            (text, str(old)): new
+            for text, names in stages.items()
+            for old, new in zip(parsed[text].stages, names, strict=True)
         },
         left_out,
         tuple(dict.fromkeys(names)),

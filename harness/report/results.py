@@ -21,8 +21,8 @@ OWN_TABLES = ("tokenization_speed",)
 NOT_USE = (*OWN_TABLES, "tokenization", "language_parity", "frontier")
 # What every step reports about itself; never the result of a task.
 OVERHEAD = frozenset({
-    "wall_seconds", "peak_memory_bytes", "peak_memory_rise_bytes", "runtime_memory_bytes", "contention_share",
-    "supervisor_cpu_share", "parameters", "checkpoint_bytes", "weight_bytes", "bits_per_weight",
+    "wall_seconds", "peak_memory_bytes", "peak_memory_rise_bytes", "runtime_memory_bytes", "loaded_memory_bytes",
+    "contention_share", "supervisor_cpu_share", "parameters", "checkpoint_bytes", "weight_bytes", "bits_per_weight",
     "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes", "cuda_peak_active_bytes", "cuda_alloc_retries",
 })  # fmt: skip
 

@@ -138,6 +138,11 @@ class Meter:
         """Note the memory of the interpreter and its libraries; called once, before any work."""
         self.runtime_memory_bytes = memory.resident_bytes()
 
+    def model_loaded(self) -> None:
+        """Note what an opened model keeps resident, above the interpreter and its libraries."""
+        memory.return_free_memory()
+        self.metric("loaded_memory_bytes", max(0, memory.resident_bytes() - self.runtime_memory_bytes))
+
     def take_over(
         self, within: str, spans: Sequence[Mapping[str, Any]], steps: Mapping[str, Sequence[Any]],
         curve: Sequence[Mapping[str, float]], metrics: Mapping[str, float], observed: Mapping[str, Any],

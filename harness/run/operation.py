@@ -50,7 +50,7 @@ def perform(job: Mapping[str, Any], meter: Meter) -> None:
     try:
         with prepared(job, meter, scratch) as (adapter, task, request):
             if task is not None:
-                _evaluate(job, adapter, task, request)
+                _evaluate(job, adapter, task, request, meter)
             else:
                 _make(job, adapter, request, meter)
     finally:
@@ -165,7 +165,7 @@ def _make(job: Mapping[str, Any], adapter: Any, request: Job, meter: Meter) -> N
         _inspect(load(Path(job["cache"]), job["step"]), request.meter, trained=job["operation"] == "train")
 
 
-def _evaluate(job: Mapping[str, Any], adapter: Any, task: Any, request: Job) -> None:
+def _evaluate(job: Mapping[str, Any], adapter: Any, task: Any, request: Job, meter: Meter) -> None:
     """Open the checkpoint with the adapter of the last stage, let the task score it, keep what others need."""
     if task.measures_training:
         from harness.run.probe import libraries, probe
@@ -178,6 +178,7 @@ def _evaluate(job: Mapping[str, Any], adapter: Any, task: Any, request: Job) -> 
         return
     with request.meter.span("load"):
         scorer = adapter.eval(request)
+        meter.model_loaded()
     if hasattr(scorer, "describe"):
         with request.meter.span("inspect"):
             _describe(scorer, request)

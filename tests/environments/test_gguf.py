@@ -121,6 +121,8 @@ def test_rows_that_no_k_quant_fits_are_told(stories, in_llama_cpp):
     (flag,) = ran.meter.flags
     assert flag.startswith("not Q4_K_M throughout: llama.cpp put 36 of 36 matrices in ")
     assert "Q4_K" not in scorer.describe()["quantized_layers"]
+    kinds = " and ".join(scorer.describe()["quantized_layers"])
+    assert ran.meter.observed["found_as"] == f"gguf(type={kinds} for Q4_K_M)"
 
 
 def test_a_finer_type_is_nearer(embedded, in_llama_cpp, make_job):

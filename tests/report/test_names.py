@@ -69,3 +69,10 @@ def test_two_cells_of_one_place_never_get_one_name() -> None:
     assert short_names([tuned, other], plan).of(tuned) == tuned
     plan["cells"] = [cell(tuned), cell(other, seed=1)]
     assert short_names([tuned, other], plan).of(other) == "lora"
+
+
+def test_a_fallback_is_never_called_what_it_was_asked_to_be() -> None:
+    asked, found = "lora(learning_rate=0.02) > gguf(type=Q4_K_M)", "gguf(type=Q5_0 for Q4_K_M)"
+    names = short_names([asked, "gguf(type=Q4_K_M)"], None, {asked: found})
+    assert names.of(asked) == f"lora > {found}"
+    assert names.stages[asked, "gguf(type=Q4_K_M)"] == found and names.of("gguf(type=Q4_K_M)") == "gguf(type=Q4_K_M)"

@@ -58,4 +58,5 @@ def _say_what_is_there(job: Job, asked: str, file: Any) -> None:
     if others := tensors.fallbacks(asked):
         found = ", ".join(f"{count} {kind}" for kind, count in sorted(others.items()))
         count = sum(others.values())
+        job.meter.observe("found_as", f"gguf(type={' and '.join(tensors.counts)} for {asked})")
         job.meter.flag(f"not {asked} throughout: llama.cpp put {count} of {len(tensors.matrices)} matrices in {found}")

@@ -23,6 +23,7 @@ TYPES: dict[str, frozenset[str]] = {
     "Q5_K_M": _K_QUANTS, "Q4_K_M": _K_QUANTS, "Q4_0": frozenset({"Q4_0", "Q4_1", "Q6_K"}), "Q3_K_M": _K_QUANTS,
     "Q2_K": _K_QUANTS,
 }  # fmt: skip
+_PLAIN = frozenset({"F32", "F16", "BF16"})
 FILE_TYPES = {
     "F32": "ALL_F32", "F16": "MOSTLY_F16", "Q8_0": "MOSTLY_Q8_0", "Q6_K": "MOSTLY_Q6_K", "Q5_K_M": "MOSTLY_Q5_K_M",
     "Q4_K_M": "MOSTLY_Q4_K_M", "Q4_0": "MOSTLY_Q4_0", "Q3_K_M": "MOSTLY_Q3_K_M", "Q2_K": "MOSTLY_Q2_K",
@@ -46,6 +47,12 @@ class Tensors:
     def counts(self) -> dict[str, int]:
         """Number of matrices by type."""
         return dict(sorted(Counter(self.matrices.values()).items()))
+
+    @property
+    def left(self) -> dict[str, str]:
+        """Matrices of a quantised file that are not quantised, and why."""
+        plain = [name for name, kind in self.matrices.items() if kind in _PLAIN]
+        return {} if len(plain) == len(self.matrices) else dict.fromkeys(plain, "kept by llama.cpp")
 
     def fallbacks(self, asked: str) -> dict[str, int]:
         """Matrices by type that the asked type does not hold: llama.cpp put them in another one."""

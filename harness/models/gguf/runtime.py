@@ -185,6 +185,7 @@ class GgufScorer(TextSide):
             "layer_classes": {"llama.cpp tensor": len(tensors.matrices)},
             "dtypes": dict(sorted(tensors.elements.items())),
             "quantized_layers": tensors.counts,
+            "left": tensors.left,
             "parameters": sum(tensors.elements.values()),
             "layers": tensors.layers,
             "attention": "llama.cpp",

@@ -1,0 +1,44 @@
+"""``awq``: 4-bit weights, scaled before rounding so that the inputs that matter lose least."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.contract import Adapter, Checkpoint, Job, param
+from harness.training.calibration import CalibrationParams, calibration_windows
+
+
+class Awq(Adapter):
+    """Scales input channels by the size of what calibration text puts in, rounds, and divides the scales out again.
+
+    The inverse scales go into the layer before (a norm, say), so that nothing is added to the model. The codes are
+    unpacked at every product in plain torch, in 16 bits.
+    """
+
+    summary = "4-bit weights, scaled by the activations of calibration text"
+    source = "Lin et al. 2023, arXiv:2306.00978; library: gptqmodel"
+    requires = ("torch", "transformers", "gptqmodel")
+    environment = "gptq"
+    precisions = ("bf16", "fp16")
+    takes = frozenset({"model", "tokenizer"})
+    gives = frozenset({"model"})
+    ends = "leaves integer weights, which nothing here trains or quantises further"
+
+    @dataclass(frozen=True)
+    class Params(CalibrationParams):
+        group_size: int | None = param(
+            128, "weights that share a scale; a whole row for null", choices=(None, 16, 32, 64, 128)
+        )
+        symmetric: bool = param(False, "the grid is centred on zero, without a zero point")
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.view = params.calibration_view
+
+    def compress(self, job: Job) -> Checkpoint:
+        """Scale and quantise the linear layers (adapters merged first)."""
+        from harness.models.calibrated import Recipe, quantize_calibrated
+
+        params = self.params
+        recipe = Recipe("awq", 4, params.group_size, params.symmetric)
+        return quantize_calibrated(job, recipe, calibration_windows(job, params))

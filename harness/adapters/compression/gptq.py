@@ -1,0 +1,44 @@
+"""``gptq``: integer weights, each column rounded so that the following ones make up for its error."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.contract import Adapter, Checkpoint, Job, param
+from harness.training.calibration import CalibrationParams, calibration_windows
+
+
+class Gptq(Adapter):
+    """Quantises layer after layer with second-order information from calibration text; the rest stays in 16 bits.
+
+    The codes are unpacked at every product in plain torch, as gptqmodel does where no kernel of its own runs.
+    """
+
+    summary = "integer weights by second-order rounding against calibration text"
+    source = "Frantar et al. 2022, arXiv:2210.17323; library: gptqmodel"
+    requires = ("torch", "transformers", "gptqmodel", "optimum")
+    environment = "gptq"
+    takes = frozenset({"model", "tokenizer"})
+    gives = frozenset({"model"})
+    ends = "leaves integer weights, which nothing here trains or quantises further"
+
+    @dataclass(frozen=True)
+    class Params(CalibrationParams):
+        bits: int = param(4, "bits of a weight", choices=(2, 3, 4, 8))
+        group_size: int | None = param(
+            128, "weights that share a scale; a whole row for null", choices=(None, 16, 32, 64, 128, 256, 512, 1024)
+        )
+        symmetric: bool = param(True, "the grid is centred on zero, without a zero point")
+        activation_order: bool = param(False, "columns in the order of their inputs' size (desc_act)")
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.view = params.calibration_view
+
+    def compress(self, job: Job) -> Checkpoint:
+        """Quantise the linear layers (adapters merged first) against calibration text."""
+        from harness.models.calibrated import Recipe, quantize_calibrated
+
+        params = self.params
+        recipe = Recipe("gptq", params.bits, params.group_size, params.symmetric, params.activation_order)
+        return quantize_calibrated(job, recipe, calibration_windows(job, params))

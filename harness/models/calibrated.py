@@ -1,0 +1,144 @@
+"""GPTQ and AWQ by gptqmodel: weights quantised one layer after another, against what calibration text puts into them.
+
+What gptqmodel does silently is asked for or refused here: a group that is wider than a layer, a layer that is rounded
+to the nearest because it saw too little text, an architecture of which it guesses the layers.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.contract import Checkpoint, Job
+from harness.errors import StepError
+from harness.models.inspect import describe_model
+from harness.models.loading import load_merged, load_model, load_tokenizer
+
+# Where the codes are unpacked with plain torch: the one kernel that every machine has.
+BACKENDS = {"gptq": "gptq_torch", "awq": "torch_awq"}
+WINDOWS_AT_ONCE = 8
+# What gptqmodel drops without a word: a window of so few tokens.
+SHORTEST = 10
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which method, and its grid: ``group_size`` None is a whole row."""
+
+    method: str
+    bits: int
+    group_size: int | None
+    symmetric: bool
+    activation_order: bool = False
+
+    @property
+    def storage(self) -> str:
+        """What every layer must hold afterwards, in a word."""
+        return f"{self.method} int{self.bits}"
+
+
+def quantize_calibrated(job: Job, recipe: Recipe, windows: Sequence[Sequence[int]]) -> Checkpoint:
+    """Quantise the job's model (adapters merged first) and save it; the rest is stored in bfloat16.
+
+    ``StepError`` where the model is quantised already or is not one that gptqmodel knows by name, where a layer's
+    inputs are no multiple of the group, and where windows are too short to be used.
+    """
+    with job.meter.span("load"):
+        model = load_merged(job.checkpoint, "fp32", job.hardware)
+    _check(model, recipe, windows)
+    folder = job.part("model")
+    with tempfile.TemporaryDirectory(dir=job.output.resolve()) as plain:
+        with job.meter.span("convert"):
+            model.save_pretrained(plain)
+            load_tokenizer(job.checkpoint).save_pretrained(plain)
+            del model
+        with job.meter.span("compress"):
+            quantised = _quantised(Path(plain), recipe, windows, job.hardware.device)
+        with job.meter.span("save"):
+            quantised.save(str(folder))
+            _as_shipped(folder, Path(plain))
+    parts = {name: path for name, path in job.checkpoint.parts.items() if name not in ("model", "peft")}
+    made = Checkpoint(kind=job.checkpoint.kind, parts=parts).with_parts(
+        model=folder, opened_by={"backend": BACKENDS[recipe.method]}
+    )
+    with job.meter.span("inspect"):
+        found = describe_model(load_model(made, "bf16", job.hardware))
+    job.meter.observe("model", found)
+    job.meter.metric("parameters", found["parameters"])
+    if set(found["quantized_layers"]) != {recipe.storage}:
+        raise StepError(f"asked for {recipe.storage} layers, found {found['quantized_layers'] or 'none'}")
+    return made
+
+
+def _check(model: Any, recipe: Recipe, windows: Sequence[Sequence[int]]) -> None:
+    import torch
+    from gptqmodel.models.auto import MODEL_MAP
+
+    name = recipe.method
+    if already := describe_model(model)["quantized_layers"]:
+        raise StepError(f"{', '.join(already)} weights are quantised already: {name} needs the plain ones")
+    kind = model.config.model_type
+    if kind not in MODEL_MAP:
+        raise StepError(f"gptqmodel does not know {kind} models: {name} works on those that it lists, llama among them")
+    linear = [(place, one) for place, one in model.named_modules() if isinstance(one, torch.nn.Linear)]
+    linear = [(place, one) for place, one in linear if one is not model.get_output_embeddings()]
+    if not linear:
+        raise StepError(f"{name} quantises linear layers, and a {kind} has none (GPT-2's are of another class)")
+    for place, one in linear:
+        if recipe.group_size and one.in_features % recipe.group_size:
+            raise StepError(f"group_size {recipe.group_size} does not divide the {one.in_features} inputs of {place}")
+    if min(map(len, windows)) <= SHORTEST:
+        raise StepError(f"gptqmodel uses no calibration window of {SHORTEST} tokens or fewer: take longer ones")
+
+
+def _quantised(folder: Path, recipe: Recipe, windows: Sequence[Sequence[int]], device: str) -> Any:
+    import torch
+    from logbar import LogBar
+
+    # Before gptqmodel is used: its bars are drawn from a thread of their own.
+    LogBar.shared().setLevel("ERROR")
+    from gptqmodel import BACKEND, GPTQModel
+    from gptqmodel.quantization import FORMAT, METHOD, AWQConfig, GPTQConfig
+
+    shared = {
+        "bits": recipe.bits, "group_size": recipe.group_size or -1, "sym": recipe.symmetric, "offload_to_disk": False,
+        "device": device, "fallback": None,
+    }  # fmt: skip
+    if recipe.method == "gptq":
+        config = GPTQConfig(
+            method=METHOD.GPTQ, format=FORMAT.GPTQ, desc_act=recipe.activation_order, act_group_aware=False, **shared
+        )
+        backend, dtype = BACKEND.GPTQ_TORCH, torch.float32
+    else:
+        config = AWQConfig(method=METHOD.AWQ, format=FORMAT.GEMM, **shared)
+        # In 32 bits it ends the whole process.
+        backend, dtype = BACKEND.AWQ_TORCH, torch.bfloat16
+    model = GPTQModel.load(str(folder), quantize_config=config, backend=backend, dtype=dtype)
+    rows = [{"input_ids": list(window), "attention_mask": [1] * len(window)} for window in windows]
+    model.quantize(rows, batch_size=WINDOWS_AT_ONCE, calibration_sort=None, backend=backend)
+    return model
+
+
+def _as_shipped(folder: Path, plain: Path) -> None:
+    """Keep the weights and their configuration: 32-bit tensors in bfloat16, and the padding as the model had it."""
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            metadata = opened.metadata()
+        halved = {name: one.to(torch.bfloat16) if one.dtype == torch.float32 else one for name, one in tensors.items()}
+        save_file(halved, file, metadata=metadata)
+    before, config = (json.loads((place / "config.json").read_text()) for place in (plain, folder))
+    config |= {"pad_token_id": before.get("pad_token_id"), "dtype": "bfloat16"}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    kept = {"config.json", "generation_config.json", "quantize_config.json"}
+    for file in folder.iterdir():
+        if file.name not in kept and file.suffix != ".safetensors" and not file.name.endswith(".index.json"):
+            file.unlink()

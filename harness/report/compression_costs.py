@@ -1,0 +1,176 @@
+"""What compression costs and what it gives: quality over bits, speed against the plain model, and when it pays back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas
+
+from harness.analyse.cells import CHAIN
+from harness.catalogue import task_class
+from harness.errors import HarnessError
+from harness.parameters import build_params
+from harness.plan.expression import Call, Method, Stage, parse
+from harness.report.cells import method_columns, method_values, metric_column, metric_value, row_kind
+from harness.report.content import Content
+from harness.report.document import Block, Column, Figure, Paragraph, Row, Section, Table, Value
+from harness.report.figures import bits_and_quality
+from harness.report.numbers import plain, pretty
+from harness.report.outcomes import Key, Outcome
+from harness.report.results import set_title
+
+SPEED = "decode_tokens_per_second"
+# Parameters by which the points of one curve differ.
+POINTS = ("bits", "type", "quant_type", "double_quant")
+QUALITY = ("kl_divergence", "top1_agreement")
+EXPLANATION = (
+    "Making it is the whole step: opening, calibrating, quantising, saving. Speeds are those of this machine, beside "
+    "the uncompressed model at each precision that was measured. A request is one prompt and its answer as the task "
+    "times them; a method pays back after as many requests as save the seconds of its compression, against the fastest "
+    "uncompressed precision, and never where a request takes no less than there."
+)
+WHAT = "What was found in the opened model: matrices by their storage, and those that stayed as they were."
+
+
+def compression_costs(content: Content) -> Section | None:
+    """The section, or None where nothing was compressed."""
+    blocks: list[Block] = []
+    for number, which in enumerate(content.sets, start=1):
+        made = [one for one in content.groups(which) if one.status == "done" and _compress_seconds(content, one.key)]
+        if not made:
+            continue
+        blocks += [block for block in (_figure(content, which, made, number), _costs(content, which, made)) if block]
+        blocks.append(_contents(content, which, made))
+    if not blocks:
+        return None
+    return Section("What compression costs and gives", [Paragraph(EXPLANATION, "note"), *blocks])
+
+
+def family(method: str) -> str:
+    """The method without the parameters that say how many bits: what one curve is drawn for."""
+    try:
+        parsed = parse(method)
+    except HarnessError:
+        return method
+    last = parsed.stages[-1]
+    kept = tuple(item for item in last.call.params if item[0] not in POINTS)
+    return str(Method((*parsed.stages[:-1], Stage(Call(last.call.name, kept), last.modifiers))))
+
+
+def pays_back_after(seconds: float, plain_request: float, request: float) -> float | None:
+    """Requests after which ``seconds`` of compression are saved; None where a request takes no less than before."""
+    return seconds / (plain_request - request) if request < plain_request else None
+
+
+def _compress_seconds(content: Content, key: Key) -> float | None:
+    """Wall seconds of the compression that ends a method; None where its last stage does not compress."""
+    line = _compressed(content, key, "wall_seconds")
+    return None if line is None else float(line["value"])
+
+
+def _compressed(content: Content, key: Key, metric: str) -> Mapping[str, Any] | None:
+    last = str(key[0]).rsplit(CHAIN, 1)[-1]
+    found = (line for line in content.lines(key) if line["operation"] == "compress" and line["stage"] == last)
+    return next((line for line in found if line["metric"] == metric), None)
+
+
+def _figure(content: Content, which: Key, made: list[Outcome], number: int) -> Figure | None:
+    lines = []
+    for task in content.tasks_with(QUALITY[0]):
+        for metric in QUALITY:
+            for one in made:
+                bits, score = content.made(one.key, "bits_per_weight"), content.score(one.key, task, metric)
+                if bits and score:
+                    lines.append(
+                        {"task": task, "metric": metric, "curve": family(str(one.key[0])), "method": str(one.key[0]),
+                         "precision": str(one.key[3]), "bits": bits["value"], "value": score["value"]}
+                    )  # fmt: skip
+        if lines:
+            break
+    points = pandas.DataFrame(lines)
+    if len(points) < 2:
+        return None
+    caption = f"Quality against bits per weight, {set_title(which)}: one curve per method, further left is smaller."
+    return bits_and_quality(points, f"quality-against-bits-{number}", caption)
+
+
+def _costs(content: Content, which: Key, made: list[Outcome]) -> Table:
+    tasks = content.tasks_with(SPEED)
+    base = [one for one in content.groups(which) if content.is_baseline(one.key) and one.status == "done"]
+    columns = [*method_columns(), Column("Making it", "peak memory rise"), Column("Calibration", "tokens")]
+    if tasks:
+        against = ", ".join(f"x {one.key[3]}" for one in base)
+        columns += [
+            metric_column("loaded_memory_bytes"), metric_column("prefill_tokens_per_second", against),
+            metric_column(SPEED, against), Column("Pays back after", "requests"),
+        ]  # fmt: skip
+    rows = [
+        Row([*method_values(one), *_cost_values(content, one, base, tasks[:1])], row_kind(content, one))
+        for one in [*base, *made]
+    ]
+    return Table(columns, rows, f"{set_title(which)}{f' · {tasks[0]}' if tasks else ''}")
+
+
+def _cost_values(content: Content, one: Outcome, base: list[Outcome], tasks: list[str]) -> list[Value]:
+    seconds, rise = _compress_seconds(content, one.key), _compressed(content, one.key, "peak_memory_rise_bytes")
+    calibration = _compressed(content, one.key, "calibration_tokens")
+    values = [
+        Value(pretty(seconds, "s", 3), pretty(rise["value"], "B", 3) if rise else "") if seconds else Value(),
+        Value(plain(calibration["value"])) if calibration else Value(),
+    ]
+    for task in tasks:
+        values.append(metric_value(content.score(one.key, task, "loaded_memory_bytes"), digits=3, marks=False))
+        values += [_speed(content, one, base, task, name) for name in ("prefill_tokens_per_second", SPEED)]
+        values.append(_pay_back(content, one, base, task, seconds))
+    return values
+
+
+def _speed(content: Content, one: Outcome, base: list[Outcome], task: str, metric: str) -> Value:
+    line = content.score(one.key, task, metric)
+    if line is None:
+        return Value()
+    lines = [content.score(other.key, task, metric) for other in base]
+    ratios = [f"{plain(line['value'] / other['value'], 3)}x" for other in lines if other]
+    return Value(pretty(line["value"], line["unit"]), ", ".join(ratios))
+
+
+def _pay_back(content: Content, one: Outcome, base: list[Outcome], task: str, seconds: float | None) -> Value:
+    request = _request_seconds(content, one.key, task)
+    plain_ones = [found for other in base if (found := _request_seconds(content, other.key, task)) is not None]
+    if seconds is None or request is None or not plain_ones:
+        return Value()
+    after = pays_back_after(seconds, min(plain_ones), request)
+    saved = f"{pretty(min(plain_ones), 's', 3)} to {pretty(request, 's', 3)} each"
+    return Value("never" if after is None else plain(after, 3), saved)
+
+
+def _request_seconds(content: Content, key: Key, task: str) -> float | None:
+    """Seconds of one request as ``generation_speed`` times it: to the first token, and from there to the last."""
+    first, between = (
+        content.score(key, task, name) for name in ("time_to_first_token_seconds", "inter_token_latency_seconds")
+    )
+    return None if first is None or between is None else first["value"] + (_new_tokens(task) - 1) * between["value"]
+
+
+def _new_tokens(task: str) -> int:
+    """The parameter ``new_tokens`` of a task's text, or its default."""
+    call = parse(task).stages[-1].call
+    return int(build_params(task_class(call.name).Params, dict(call.params), owner=call.name).new_tokens)
+
+
+def _contents(content: Content, which: Key, made: list[Outcome]) -> Table:
+    rows = []
+    for one in made:
+        steps = [step for line in content.lines(one.key) if line["operation"] == "eval" for step in line["steps"]]
+        found = content.observed(steps, "scorer") or {}
+        stored = ", ".join(f"{count} {kind}" for kind, count in (found.get("quantized_layers") or {}).items())
+        names = ", ".join(f"{name} ({why})" for name, why in (found.get("left") or {}).items())
+        left = names or ("nothing" if "left" in found else "-")
+        bits = content.made(one.key, "bits_per_weight")
+        size = Value(plain(bits["value"], 3)) if bits else Value()
+        values = [*method_values(one), size, Value(stored or "-", kind="word"), Value(left, kind="word")]
+        rows.append(Row(values, row_kind(content, one)))
+    columns = [*method_columns(), Column("Bits per weight"), Column("Matrices", "by storage", "word"),
+               Column("Left", "and why", "word")]  # fmt: skip
+    return Table(columns, rows, f"{WHAT} {set_title(which)}")
