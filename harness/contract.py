@@ -368,7 +368,8 @@ class Adapter:
     ``takes`` and ``gives`` name checkpoint parts, ``kinds`` the checkpoint kinds that the technique works on;
     ``architectures`` are those that it makes a model of from a blank checkpoint (none named: any); ``view`` is the data
     view that it trains or calibrates on. ``kinds``, ``makes_kind`` and ``view`` may depend on the parameters: an
-    instance then has its own. ``ends`` says why nothing can follow what it makes, in words that go on from its name.
+    instance then has its own. ``ends`` says why nothing can follow what it makes, in words that go on from its name;
+    ``refuses`` names parts that it cannot start from (``peft``: adapters that are not merged).
     ``revision`` is raised when a technique starts to do something else under the same parameters, so that its earlier
     records count no more. The plan reads all of these without importing anything heavy.
     """
@@ -384,6 +385,7 @@ class Adapter:
     kinds: frozenset[str] = frozenset({"causal"})
     makes_kind: str | None = None
     ends: ClassVar[str | None] = None
+    refuses: ClassVar[frozenset[str]] = frozenset()
     revision: ClassVar[int] = 0
     architectures: ClassVar[frozenset[str]] = frozenset()
     view: str | None = None

@@ -17,6 +17,7 @@ from harness.contract import Checkpoint, Job
 from harness.errors import StepError
 from harness.models.inspect import describe_model
 from harness.models.loading import load_merged, load_model, load_tokenizer
+from harness.models.stored import read_tensors, write_in_16_bits
 
 # Where the codes are unpacked with plain torch: the one kernel that every machine has.
 BACKENDS = {"gptq": "gptq_torch", "awq": "torch_awq"}
@@ -125,16 +126,9 @@ def _quantised(folder: Path, recipe: Recipe, windows: Sequence[Sequence[int]], d
 
 def _as_shipped(folder: Path, plain: Path) -> None:
     """Keep the weights and their configuration: 32-bit tensors in bfloat16, and the padding as the model had it."""
-    import torch
-    from safetensors import safe_open
-    from safetensors.torch import save_file
-
     for file in folder.glob("*.safetensors"):
-        with safe_open(file, "pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-            metadata = opened.metadata()
-        halved = {name: one.to(torch.bfloat16) if one.dtype == torch.float32 else one for name, one in tensors.items()}
-        save_file(halved, file, metadata=metadata)
+        tensors, metadata = read_tensors(file)
+        write_in_16_bits(tensors, file, metadata)
     before, config = (json.loads((place / "config.json").read_text()) for place in (plain, folder))
     config |= {"pad_token_id": before.get("pad_token_id"), "dtype": "bfloat16"}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")

@@ -112,14 +112,17 @@ class Fit:
         kind = call.kind
         if reason := self.machine.lacks(where):
             return reason
-        for operation in (*kind.operations(), "eval"):
-            if reason := self._missing(*kind.software(operation)):
-                return f"{call.name}: {reason}"
         if where.device not in kind.devices:
             return f"{call.name} does not run on {where.device} (it runs on {', '.join(kind.devices)})"
         if precision not in kind.precisions:
             return f"{call.name} does not run at {precision} (it runs at {', '.join(kind.precisions)})"
-        return call.adapter.skip(precision, where)
+        if reason := call.adapter.skip(precision, where):
+            return reason
+        # Last: what no set-up would help should not ask for one.
+        for operation in (*kind.operations(), "eval"):
+            if reason := self._missing(*kind.software(operation)):
+                return f"{call.name}: {reason}"
+        return None
 
     def _missing(self, environment: str, requires: tuple[str, ...]) -> str | None:
         key = (environment, requires)
@@ -163,6 +166,9 @@ def _misfit(stage: ResolvedStage, state: State) -> str | None:
     if blank and adapter.makes_kind is None and state.kind_with_weights not in adapter.kinds | {"blank"}:
         works_on = _either(adapter.kinds - {"blank"})
         return f"{stage.call.text} works on {works_on} models, a {state.architecture} is {state.kind_with_weights}"
+    if refused := sorted(adapter.refuses & state.parts):
+        what = "adapters that are not merged" if refused == ["peft"] else f"the part '{refused[0]}'"
+        return f"{name} cannot start from {what}, which the stage before it leaves"
     if lacking := sorted(adapter.takes - state.parts - ({"model"} if blank else set())):
         return f"{name} needs the part '{lacking[0]}', which neither the model nor an earlier stage gives"
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 from harness.contract import Job, param
 from harness.errors import DataError
@@ -21,26 +22,26 @@ class CalibrationParams:
     )
 
 
-def calibration_windows(job: Job, params: CalibrationParams) -> list[list[int]]:
+def calibration_windows(job: Job, params: CalibrationParams, tokenizer: Any = None) -> list[list[int]]:
     """Windows of ``calibration_length`` tokens (at most the model's context), spread over the training split; recorded.
 
     Documents or pairs follow one another with an end-of-text token between. ``DataError`` where there are fewer than
     asked for: a set that shrinks silently would pass for the one that was named.
     """
     with job.meter.span("data"):
-        chosen = _windows(job, params)
+        chosen = _windows(job, params, tokenizer)
     job.meter.metric("calibration_tokens", sum(map(len, chosen)))
     facts = {"view": params.calibration_view, "split": "train", "windows": len(chosen), "length": len(chosen[0])}
     job.meter.observe("calibration", facts)
     return chosen
 
 
-def _windows(job: Job, params: CalibrationParams) -> list[list[int]]:
+def _windows(job: Job, params: CalibrationParams, tokenizer: Any) -> list[list[int]]:
     from harness.data.windows import pack, spread
     from harness.models.loading import load_tokenizer
     from harness.training.examples import prompts_and_answers, tokenize
 
-    view, tokenizer = params.calibration_view, load_tokenizer(job.checkpoint)
+    view, tokenizer = params.calibration_view, tokenizer or load_tokenizer(job.checkpoint)
     if view == "text":
         texts = job.data.view("text", "train")
     else:

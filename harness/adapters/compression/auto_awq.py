@@ -1,0 +1,50 @@
+"""``auto_awq``: AWQ by the archived package autoawq, opened by the maintained library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.contract import Adapter, Checkpoint, Job, param
+from harness.training.calibration import CalibrationParams, calibration_windows
+
+
+class AutoAwq(Adapter):
+    """Quantises under the transformers of its time; ``awq`` is the same technique in the library that is kept.
+
+    On a CPU autoawq 0.2.9 restores weights between its trials from what is no copy there, and damages the model without
+    a word. ``corrected`` hands it copies, by a subclass of its quantiser; without it, the package as released runs.
+    """
+
+    summary = "AWQ by the archived autoawq"
+    source = "Lin et al. 2023, arXiv:2306.00978; library: autoawq 0.2.9 (archived 2025)"
+    requires = ("torch", "transformers", "awq")
+    environment = "auto_awq"
+    precisions = ("bf16", "fp16")
+    takes = frozenset({"model", "tokenizer"})
+    gives = frozenset({"model"})
+    refuses = frozenset({"peft"})
+    ends = "leaves integer weights, which nothing here trains or quantises further"
+
+    @dataclass(frozen=True)
+    class Params(CalibrationParams):
+        group_size: int = param(128, "weights that share a scale", choices=(16, 32, 64, 128))
+        corrected: bool = param(True, "weights are restored from copies; false: the package as released")
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.view = params.calibration_view
+
+    @classmethod
+    def software(cls, operation: str) -> tuple[str, tuple[str, ...]]:
+        """Its checkpoints are opened where the maintained library is."""
+        if operation == "eval":
+            return "gptq", ("torch", "transformers", "gptqmodel")
+        return cls.environment, cls.requires
+
+    def compress(self, job: Job) -> Checkpoint:
+        """Scale and quantise the linear layers."""
+        from harness.models.archived import tokenizer_of_that_time
+        from harness.models.auto_awq import quantize
+
+        windows = calibration_windows(job, self.params, tokenizer_of_that_time(job))
+        return quantize(job, self.params.group_size, self.params.corrected, windows)
