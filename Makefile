@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-TESTED := gguf gptq
+TESTED := gguf gptq torchao
 
 .PHONY: help setup environments bench test test-all lint benchmarks schema ngram embedded clean
 

@@ -15,7 +15,7 @@ from typing import Any
 from harness.contract import Checkpoint, Job
 from harness.errors import StepError
 from harness.models.checkpoint import weight_files
-from harness.models.inspect import safetensors_header
+from harness.models.inspect import check_groups, safetensors_header
 from harness.models.stored import read_tensors, write_in_16_bits
 
 
@@ -29,9 +29,7 @@ def folder_of_that_time(job: Job, folder: Path, name: str, group_size: int | Non
     config = json.loads((source / "config.json").read_text())
     if already := config.get("quantization_config"):
         raise StepError(f"{already['quant_method']} weights are quantised already: {name} needs the plain ones")
-    for tensor, shape in _matrices(source):
-        if group_size and shape[1] % group_size:
-            raise StepError(f"group_size {group_size} does not divide the {shape[1]} inputs of {tensor}")
+    check_groups(source, group_size)
     (folder / "config.json").write_text(json.dumps(_config_of_that_time(config, name)))
     for file in weight_files(source):
         (folder / file.name).symlink_to(file.resolve())
@@ -73,12 +71,6 @@ def _config_of_that_time(config: Mapping[str, Any], name: str) -> dict[str, Any]
     if "dtype" in old:
         old["torch_dtype"] = old.pop("dtype")
     return old
-
-
-def _matrices(source: Path) -> list[tuple[str, list[int]]]:
-    """Names and shapes of a stored model's matrices within its layers."""
-    found = [item for file in weight_files(source) for item in safetensors_header(file).items()]
-    return [(name, item["shape"]) for name, item in found if ".layers." in name and len(item["shape"]) == 2]
 
 
 def _parameters(source: Path) -> int:

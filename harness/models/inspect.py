@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Checkpoint
+from harness.errors import StepError
 from harness.models.checkpoint import content_hash, weight_files
 
 MODEL_PARTS = ("model", "peft")
@@ -79,10 +80,13 @@ def _holds_weights(module: Any) -> bool:
 
 
 def quantized_storage(weight: Any) -> str | None:
-    """Storage type of a quantised weight (``int8``, ``nf4``, ``nf4+double``, ``fp4``), or None for a plain one."""
+    """Storage type of a quantised weight (``int8``, ``nf4+double``, ``torchao int4`` ...), or None for a plain one."""
     state = getattr(weight, "quant_state", None)
     if state is not None:
         return str(state.quant_type) + ("+double" if state.nested else "")
+    if type(weight).__module__.startswith("torchao."):
+        bits = str(getattr(weight, "target_dtype", "torch.int8")).removeprefix("torch.int")
+        return f"torchao int{bits}"
     return "int8" if type(weight).__name__ == "Int8Params" else None
 
 
@@ -155,6 +159,23 @@ def safetensors_header(path: Path) -> dict[str, Any]:
         header: dict[str, Any] = json.loads(file.read(length))
     header.pop("__metadata__", None)
     return header
+
+
+def check_groups(folder: Path, group_size: int | None) -> None:
+    """``StepError`` naming the first stored layer whose inputs the group does not divide, where there is a group."""
+    for name, shape in _stored_matrices(folder) if group_size else ():
+        if shape[1] % (group_size or 1):
+            raise StepError(f"group_size {group_size} does not divide the {shape[1]} inputs of {name}")
+
+
+def _stored_matrices(folder: Path) -> list[tuple[str, list[int]]]:
+    """Layers' matrices in a folder's safetensors files: the module's name and the shape [out, in]."""
+    files = [file for file in weight_files(folder) if file.suffix == ".safetensors"]
+    found = [item for file in files for item in safetensors_header(file).items()]
+    return [
+        (name.removesuffix(".weight"), item["shape"]) for name, item in found
+        if any(word in name for word in (".layers.", ".layer.", ".block.")) and len(item["shape"]) == 2
+    ]  # fmt: skip
 
 
 def _bytes_of_weights(file: Path) -> int:

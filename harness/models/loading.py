@@ -131,10 +131,19 @@ def _load_weights(
 
 
 def _hold_the_rest_in(dtype: Any, model: Any) -> None:
-    """Cast what is not quantised: of a quantised checkpoint transformers leaves it in the type it was stored in."""
+    """Cast what is not quantised: of a quantised checkpoint transformers leaves it in the type it was stored in.
+
+    A weight of torchao is cast too: it says which type its products are computed in.
+    """
+    import torch
+
     for parameter in model.parameters():
         if parameter.is_floating_point() and quantized_storage(parameter) is None:
             parameter.data = parameter.data.to(dtype)
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if (quantized_storage(weight) or "").startswith("torchao"):
+            module.weight = torch.nn.Parameter(weight.to(dtype), requires_grad=False)
 
 
 def _say_once(package: str) -> None:

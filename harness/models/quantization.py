@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from harness.contract import Checkpoint, Job
 from harness.errors import StepError
-from harness.models.inspect import describe_model
+from harness.models.inspect import check_groups, describe_model
 from harness.models.loading import load_merged, load_model
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Options of a ``BitsAndBytesConfig`` and the storage type that must be found in the model afterwards."""
+    """How a transformers configuration is made, and the storage type that must be found in the model afterwards.
 
-    options: dict[str, Any]
+    ``group_size`` must divide every layer's inputs, where it is given; ``options`` are bitsandbytes' own, by which a
+    checkpoint over quantised weights remembers them.
+    """
+
+    config: Callable[[], Any]
     storage: str
-
-    def config(self) -> Any:
-        """Build the transformers configuration."""
-        from transformers import BitsAndBytesConfig
-
-        return BitsAndBytesConfig(**self.options)
+    group_size: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 def eight_bit(threshold: float) -> Recipe:
     """LLM.int8() with outliers from ``threshold`` on."""
-    return Recipe({"load_in_8bit": True, "llm_int8_threshold": threshold}, "int8")
+    return _bitsandbytes({"load_in_8bit": True, "llm_int8_threshold": threshold}, "int8")
 
 
 def four_bit(quant_type: str, double_quant: bool, precision: str, compute_type: str | None = None) -> Recipe:
@@ -40,7 +41,43 @@ def four_bit(quant_type: str, double_quant: bool, precision: str, compute_type: 
         "bnb_4bit_use_double_quant": double_quant,
         "bnb_4bit_compute_dtype": compute_type or ("float32" if precision == "fp32" else "bfloat16"),
     }
-    return Recipe(options, quant_type + ("+double" if double_quant else ""))
+    return _bitsandbytes(options, quant_type + ("+double" if double_quant else ""))
+
+
+def torchao_integers(bits: int, group_size: int | None) -> Recipe:
+    """torchao's integers: at 8 bits symmetric, below with a zero point, per group or per row."""
+    return Recipe(lambda: _torchao(bits, group_size), f"torchao int{bits}", group_size)
+
+
+def _bitsandbytes(options: dict[str, Any], storage: str) -> Recipe:
+    def config() -> Any:
+        from transformers import BitsAndBytesConfig
+
+        return BitsAndBytesConfig(**options)
+
+    return Recipe(config, storage, options=options)
+
+
+def _torchao(bits: int, group_size: int | None) -> Any:
+    import torch
+    from torchao.quantization import (
+        Int8WeightOnlyConfig,
+        IntxWeightOnlyConfig,
+        MappingType,
+        PerAxis,
+        PerGroup,
+        PerRow,
+    )
+    from transformers import TorchAoConfig
+
+    if bits == 8:
+        rows = PerGroup(group_size) if group_size else PerRow()
+        return TorchAoConfig(Int8WeightOnlyConfig(granularity=rows, set_inductor_config=False))
+    rows = PerGroup(group_size) if group_size else PerAxis(0)
+    code = getattr(torch, f"int{bits}")
+    return TorchAoConfig(
+        IntxWeightOnlyConfig(weight_dtype=code, granularity=rows, mapping_type=MappingType.ASYMMETRIC)
+    )
 
 
 def quantize(job: Job, recipe: Recipe) -> Checkpoint:
@@ -48,8 +85,8 @@ def quantize(job: Job, recipe: Recipe) -> Checkpoint:
 
     What stays unquantised (embeddings, norms) is stored in bfloat16, as it is shipped everywhere; the cell's precision
     says how the result is computed with, not how it is stored.
-    ``StepError`` where the model does not hold the storage type that was asked for: a technique must not pass under
-    another's name.
+    ``StepError`` where the group does not divide a layer's inputs, and where the model does not hold the storage type
+    that was asked for: a technique must not pass under another's name.
     """
     import torch
 
@@ -61,6 +98,7 @@ def quantize(job: Job, recipe: Recipe) -> Checkpoint:
                 load_merged(source, job.precision, job.hardware).save_pretrained(folder)
             parts = {name: path for name, path in source.parts.items() if name != "peft"}
             source = Checkpoint(kind=source.kind, parts=parts).with_parts(model=Path(folder))
+        check_groups(source.parts["model"], recipe.group_size)
         with meter.span("compress"):
             model = load_model(
                 source, job.precision, job.hardware, quantization=recipe.config(), storage=torch.bfloat16
