@@ -382,12 +382,27 @@ def shipped_suite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
             return file
         copy = folder / "suites" / file.name
         if not copy.is_file():
-            _language_files(folder / "local" / "languages")
+            if "local/languages" in file.read_text():
+                _language_files(folder / "local" / "languages")
+            else:
+                _real_files(folder / "local")
             copy.parent.mkdir(exist_ok=True)
             shutil.copy(file, copy)
         return copy
 
     return find
+
+
+def _real_files(out: Path) -> None:
+    """A trained model beside the checkout, and what scripts/paragraphs.py makes of text that it knows."""
+    shared = ROOT.parent / "shared"
+    model, text = shared / "models" / "stories260K", shared / "data" / "tinystories" / "tinystories.txt"
+    if not (model.is_dir() and text.is_file()):
+        pytest.skip("shared/models and shared/data beside the checkout are not here")
+    out.mkdir(exist_ok=True)
+    (out / "model").symlink_to(model)
+    command = [sys.executable, ROOT / "scripts" / "paragraphs.py", "--text", text, "--out", out / "real"]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def _language_files(out: Path) -> None:

@@ -141,7 +141,7 @@ def _hold_the_rest_in(dtype: Any, model: Any) -> None:
         if parameter.is_floating_point() and quantized_storage(parameter) is None:
             parameter.data = parameter.data.to(dtype)
     for module in model.modules():
-        weight = getattr(module, "weight", None)
+        weight: Any = getattr(module, "weight", None)
         if (quantized_storage(weight) or "").startswith("torchao"):
             module.weight = torch.nn.Parameter(weight.to(dtype), requires_grad=False)
 

@@ -30,7 +30,7 @@ class Recipe:
 
 def eight_bit(threshold: float) -> Recipe:
     """LLM.int8() with outliers from ``threshold`` on."""
-    return _bitsandbytes({"load_in_8bit": True, "llm_int8_threshold": threshold}, "int8")
+    return bitsandbytes({"load_in_8bit": True, "llm_int8_threshold": threshold}, "int8")
 
 
 def four_bit(quant_type: str, double_quant: bool, precision: str, compute_type: str | None = None) -> Recipe:
@@ -41,7 +41,7 @@ def four_bit(quant_type: str, double_quant: bool, precision: str, compute_type: 
         "bnb_4bit_use_double_quant": double_quant,
         "bnb_4bit_compute_dtype": compute_type or ("float32" if precision == "fp32" else "bfloat16"),
     }
-    return _bitsandbytes(options, quant_type + ("+double" if double_quant else ""))
+    return bitsandbytes(options, quant_type + ("+double" if double_quant else ""))
 
 
 def torchao_integers(bits: int, group_size: int | None) -> Recipe:
@@ -49,7 +49,9 @@ def torchao_integers(bits: int, group_size: int | None) -> Recipe:
     return Recipe(lambda: _torchao(bits, group_size), f"torchao int{bits}", group_size)
 
 
-def _bitsandbytes(options: dict[str, Any], storage: str) -> Recipe:
+def bitsandbytes(options: dict[str, Any], storage: str) -> Recipe:
+    """Options of a ``BitsAndBytesConfig``."""
+
     def config() -> Any:
         from transformers import BitsAndBytesConfig
 

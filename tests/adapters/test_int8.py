@@ -10,7 +10,7 @@ from harness.contract import Hardware
 from harness.errors import StepError
 from harness.models.inspect import describe_model, safetensors_header, weight_bytes
 from harness.models.loading import load_merged
-from harness.models.quantization import Recipe, eight_bit, quantize
+from harness.models.quantization import bitsandbytes, eight_bit, quantize
 
 LINEAR_LAYERS = 14
 LINEAR_WEIGHTS = 2 * (64 * 64 + 2 * 32 * 64 + 64 * 64 + 3 * 64 * 128)
@@ -91,14 +91,14 @@ def test_nothing_temporary_is_left(run, llama, as_input):
 
 
 def test_a_model_that_does_not_hold_what_was_asked_for_is_refused(make_job, llama):
-    lying = Recipe(eight_bit(6.0).options, "nf4")
+    lying = bitsandbytes(eight_bit(6.0).options, "nf4")
     with pytest.raises(StepError, match=r"asked for nf4 layers, found \{'int8': 14\}"):
         quantize(make_job(llama), lying)
 
 
 def test_a_model_in_which_nothing_was_quantised_is_refused(make_job, llama):
     names = [f"{name}_proj" for name in ("q", "k", "v", "o", "gate", "up", "down")]
-    recipe = Recipe({**eight_bit(6.0).options, "llm_int8_skip_modules": [*names, "lm_head"]}, "int8")
+    recipe = bitsandbytes({**eight_bit(6.0).options, "llm_int8_skip_modules": [*names, "lm_head"]}, "int8")
     with pytest.raises(StepError, match="asked for int8 layers, found none"):
         quantize(make_job(llama), recipe)
 

@@ -39,4 +39,4 @@ def test_a_code_takes_a_byte_whatever_its_bits(inside):
 
 def test_a_group_that_does_not_divide_the_inputs_is_refused(inside):
     """torchao's own formats raise or skip the layer in silence."""
-    assert inside["error"].startswith("group_size 48 does not divide the 256 inputs of model.layers.")
+    assert inside["error"] == "group_size 48 does not divide the 512 inputs of model.layers.0.mlp.down_proj"
