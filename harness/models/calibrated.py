@@ -24,6 +24,7 @@ BACKENDS = {"gptq": "gptq_torch", "awq": "torch_awq"}
 WINDOWS_AT_ONCE = 8
 # What gptqmodel drops without a word: a window of so few tokens.
 SHORTEST = 10
+PACKED_TOGETHER = 32
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,11 @@ def _check(model: Any, recipe: Recipe, windows: Sequence[Sequence[int]]) -> None
     for place, one in linear:
         if recipe.group_size and one.in_features % recipe.group_size:
             raise StepError(f"group_size {recipe.group_size} does not divide the {one.in_features} inputs of {place}")
+        if recipe.bits == 3 and one.in_features % PACKED_TOGETHER:
+            raise StepError(
+                f"gptqmodel packs 3-bit codes {PACKED_TOGETHER} at a time, which does not divide the {one.in_features} "
+                f"inputs of {place}: take 2, 4 or 8 bits"
+            )
     if min(map(len, windows)) <= SHORTEST:
         raise StepError(f"gptqmodel uses no calibration window of {SHORTEST} tokens or fewer: take longer ones")
 

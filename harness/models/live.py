@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.models import scoring
 from harness.models.inspect import describe_model
+from harness.models.loading import check_kernel
 from harness.models.text_side import TextSide
 
 
@@ -14,6 +15,7 @@ class LiveModel(TextSide):
 
     def __init__(self, model: Any, tokenizer: Any, precision: str) -> None:
         super().__init__(tokenizer)
+        check_kernel(model)
         self.model = model.eval()
         self.precision = precision
         self.vocabulary_size = scoring.entries(model)

@@ -146,6 +146,22 @@ def _hold_the_rest_in(dtype: Any, model: Any) -> None:
             module.weight = torch.nn.Parameter(weight.to(dtype), requires_grad=False)
 
 
+def check_kernel(model: Any) -> None:
+    """``StepError`` where bitsandbytes' 4-bit kernel of this processor cannot take a layer, which it says less clearly.
+
+    With AVX512-BF16 it repacks weights at the first evaluation, 32 outputs and 64 inputs at a time.
+    """
+    for name, module in model.named_modules():
+        if not getattr(module, "support_avx512bf16_for_cpu", False) or module.weight.device.type != "cpu":
+            continue
+        outputs, inputs = module.out_features, module.in_features
+        if outputs % 32 or inputs % 64:
+            raise StepError(
+                f"bitsandbytes' 4-bit kernel of this processor takes outputs by 32 and inputs by 64: {name} has {outputs} "
+                f"outputs and {inputs} inputs"
+            )
+
+
 def _say_once(package: str) -> None:
     """Let each warning of ``package`` through once: bitsandbytes repeats one at every product, which costs time."""
     import logging

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas
 
 from harness.analyse.cells import CHAIN
+from harness.analyse.rounding import divergence_at, frontier
 from harness.catalogue import task_class
 from harness.errors import HarnessError
 from harness.parameters import build_params
@@ -20,6 +21,8 @@ from harness.report.numbers import plain, pretty
 from harness.report.outcomes import Key, Outcome
 from harness.report.results import set_title
 
+ROUNDING = "rtn"
+MOST_NAMED = 5
 SPEED = "decode_tokens_per_second"
 # Parameters by which the points of one curve differ.
 POINTS = ("bits", "type", "quant_type", "double_quant")
@@ -28,7 +31,8 @@ EXPLANATION = (
     "Making it is the whole step: opening, calibrating, quantising, saving. Speeds are those of this machine, beside "
     "the uncompressed model at each precision that was measured. A request is one prompt and its answer as the task "
     "times them; a method pays back after as many requests as save the seconds of its compression, against the fastest "
-    "uncompressed precision, and never where a request takes no less than there."
+    "uncompressed precision, and never where a request takes no less than there. Divergence is set beside that of "
+    "plain rounding (rtn's best variants) at as many bits, its logarithm interpolated: below 1 a method beats it."
 )
 WHAT = "What was found in the opened model: matrices by their storage, and those that stayed as they were."
 
@@ -56,6 +60,43 @@ def family(method: str) -> str:
     last = parsed.stages[-1]
     kept = tuple(item for item in last.call.params if item[0] not in POINTS)
     return str(Method((*parsed.stages[:-1], Stage(Call(last.call.name, kept), last.modifiers))))
+
+
+def against_rounding(content: Content, which: Key) -> dict[Key, float]:
+    """Of every compressed group its divergence over what plain rounding reaches at its bits, where that is known."""
+    task = next(iter(content.tasks_with(QUALITY[0])), None)
+    points = {}
+    for one in content.groups(which):
+        bits, score = content.made(one.key, "bits_per_weight"), content.score(one.key, task or "", QUALITY[0])
+        if bits and score and _compress_seconds(content, one.key):
+            points[one.key] = (bits["value"], score["value"])
+    front = frontier(point for key, point in points.items() if _technique(key) == ROUNDING)
+    known = {key: divergence_at(front, bits) for key, (bits, _) in points.items() if _technique(key) != ROUNDING}
+    return {key: points[key][1] / reached for key, reached in known.items() if reached}
+
+
+def rounding_in_words(content: Content, which: Key) -> list[str]:
+    """Which methods come nearer to the reference than plain rounding of as many bits, and which do not."""
+    ratios = sorted(against_rounding(content, which).items(), key=lambda item: item[1])
+    if not ratios:
+        return []
+    nearer, farther = ([pair for pair in ratios if (pair[1] < 1) is better] for better in (True, False))
+    said = [f"Divergence over that of plain rounding at as many bits (rtn's best variants, interpolated): "
+            f"{_named(nearer[:MOST_NAMED]) or 'no method is nearer'}"]  # fmt: skip
+    if len(nearer) > MOST_NAMED:
+        said.append(f"{len(nearer) - MOST_NAMED} more are nearer too")
+    if farther:
+        said.append(f"farther than rounding: {_named(farther[-MOST_NAMED:])}")
+    return ["; ".join(said) + "."]
+
+
+def _named(ratios: Sequence[tuple[Key, float]]) -> str:
+    return ", ".join(f"{key[0]} at {key[3]} {plain(ratio, 2)}x" for key, ratio in ratios)
+
+
+def _technique(key: Key) -> str:
+    """Name of the technique that ends a method."""
+    return str(key[0]).rsplit(CHAIN, 1)[-1].partition("(")[0]
 
 
 def pays_back_after(seconds: float, plain_request: float, request: float) -> float | None:
@@ -160,7 +201,7 @@ def _new_tokens(task: str) -> int:
 
 
 def _contents(content: Content, which: Key, made: list[Outcome]) -> Table:
-    rows = []
+    rows, against = [], against_rounding(content, which)
     for one in made:
         steps = [step for line in content.lines(one.key) if line["operation"] == "eval" for step in line["steps"]]
         found = content.observed(steps, "scorer") or {}
@@ -169,8 +210,11 @@ def _contents(content: Content, which: Key, made: list[Outcome]) -> Table:
         left = names or ("nothing" if "left" in found else "-")
         bits = content.made(one.key, "bits_per_weight")
         size = Value(plain(bits["value"], 3)) if bits else Value()
-        values = [*method_values(one), size, Value(stored or "-", kind="word"), Value(left, kind="word")]
+        ratio = against.get(one.key)
+        beaten = Value(f"{plain(ratio, 3)}x") if ratio is not None else Value()
+        values = [*method_values(one), size, beaten, Value(stored or "-", kind="word"), Value(left, kind="word")]
         rows.append(Row(values, row_kind(content, one)))
-    columns = [*method_columns(), Column("Bits per weight"), Column("Matrices", "by storage", "word"),
+    columns = [*method_columns(), Column("Bits per weight"),
+               Column("Divergence", "over rounding's at these bits"), Column("Matrices", "by storage", "word"),
                Column("Left", "and why", "word")]  # fmt: skip
     return Table(columns, rows, f"{WHAT} {set_title(which)}")

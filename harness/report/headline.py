@@ -9,6 +9,7 @@ from harness.analyse.size import shrinkage
 from harness.analyse.summary import Line
 from harness.metrics import metric as declared
 from harness.report.compression import by_divergence
+from harness.report.compression_costs import rounding_in_words
 from harness.report.content import Content
 from harness.report.growth import growth_in_words
 from harness.report.limits import limits_in_words
@@ -23,6 +24,7 @@ from harness.report.tokenizer_models import tokenizer_of
 from harness.report.vocabularies import cutting_in_words, premiums_in_words
 
 MOST_NAMED = 3
+MOST_IN_ORDER = 12
 QUALITY = ("choice_accuracy", "classification_accuracy", "loss")
 # Over different tokenizers a loss per token says nothing.
 ACROSS_TOKENIZERS = ("choice_accuracy", "classification_accuracy", "bits_per_byte")
@@ -41,7 +43,9 @@ def headline(content: Content) -> list[str]:
             continue  # which of several lengths or ranks has the lowest loss is not what was asked
         where = content.where(which)
         start = f"On {where}: " if where else ""
-        parts = (_qualities, cutting_in_words, premiums_in_words, _divergence, _smallest, _fastest)
+        parts = (
+            _qualities, cutting_in_words, premiums_in_words, _divergence, rounding_in_words, _smallest, _fastest,
+        )  # fmt: skip
         found = [sentence for part in parts for sentence in part(content, which)]
         if not found and not any(content.is_baseline(outcome.key) for outcome in content.groups(which)):
             found += _learned(content, which)
@@ -112,7 +116,7 @@ def _divergence(content: Content, which: Key) -> list[str]:
     by_precision = [(one, line) for one, line in ordered if one.key[3] == ordered[0][0].key[3]]
     if len(by_precision) < 2:
         return []
-    values = " < ".join(f"{one.key[0]} {plain(line['value'], 2)}" for one, line in by_precision)
+    values = _in_order([f"{one.key[0]} {plain(line['value'], 2)}" for one, line in by_precision])
     apart = all(_apart(first, second) for (_, first), (_, second) in pairwise(by_precision))
     how = "intervals apart" if apart else "not all of these intervals are apart"
     moved = _perplexity_moves(content, by_precision[0][0], task)
@@ -189,6 +193,14 @@ def _learned(content: Content, which: Key) -> list[str]:
 def _lines(content: Content, which: Key, find: Callable[[Key], Line | None]) -> list[tuple[Outcome, Line]]:
     found = [(outcome, find(outcome.key)) for outcome in content.groups(which)]
     return [(outcome, line) for outcome, line in found if line is not None]
+
+
+def _in_order(named: list[str]) -> str:
+    """All of a few, or the ends of many."""
+    if len(named) <= MOST_IN_ORDER:
+        return " < ".join(named)
+    ends = MOST_NAMED
+    return f"{' < '.join(named[:ends])} < {len(named) - 2 * ends} more < {' < '.join(named[-ends:])}"
 
 
 def _only_compresses(content: Content, outcome: Outcome) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.analyse.cells import CHAIN
 from harness.analyse.summary import compare
 from harness.errors import MethodError
+from harness.metrics import metric as declared
 from harness.plan.expression import Call, Method, Stage, parse
 from harness.report.alike import time_ratio
 from harness.report.cells import method_columns, method_values, metric_value, row_kind
@@ -100,7 +101,7 @@ def _tables(content: Content, which: Key) -> list[Table]:
         columns = [
             *method_columns(), Column("Parameters", "share of the teacher's"),
             Column("Begins with", "teacher's layers"),
-            Column(metric.replace("_", " ").capitalize(), task), Column("Against the teacher", task),
+            Column(metric.replace("_", " ").capitalize(), task), Column("Against the teacher", "share of it kept"),
             Column("Added by the teacher", "against the control"), Column("Decoding", "against the teacher"),
             Column("Memory in use", "against the teacher"), Column("Optimiser step", "against the control"),
             Column("Teacher's share", "of the training time"),
@@ -129,11 +130,22 @@ def _row(content: Content, outcome: Outcome, here: list[Outcome], task: str, met
     return Row([
         *method_values(outcome), Value(pretty(share, "share", 3), pretty(lines["parameters"]["value"])),
         Value(layers, kind="method"), metric_value(content.score(outcome.key, task, metric)),
-        _difference(content, outcome, teacher, task, metric), _difference(content, outcome, by_itself, task, metric),
+        _kept(content, outcome, teacher, task, metric), _difference(content, outcome, by_itself, task, metric),
         _ratio(content, outcome, teacher, SPEED), _memory(content, outcome, teacher),
         time_ratio(content, outcome.key, by_itself.key) if by_itself else Value(),
         Value(pretty(asked["value"] / whole, "share", 2) if asked and whole else "-"),
     ], row_kind(content, outcome))  # fmt: skip
+
+
+def _kept(content: Content, one: Outcome, teacher: Outcome | None, task: str, metric: str) -> Value:
+    """The difference from the teacher, and the share of its quality that is left: bits have to be few, shares many."""
+    found = _difference(content, one, teacher, task, metric)
+    lines = [content.score(which.key, task, metric) for which in (one, teacher) if which is not None]
+    if len(lines) < 2 or lines[0] is None or lines[1] is None:
+        return found
+    own, of_teacher = lines[0]["value"], lines[1]["value"]
+    share = of_teacher / own if declared(metric).direction == "lower" else own / of_teacher
+    return Value(found.text, f"{found.note} {pretty(share, 'share', 3)} kept".strip())
 
 
 def _difference(content: Content, one: Outcome, other: Outcome | None, task: str, metric: str) -> Value:

@@ -188,17 +188,19 @@ question: does a suite run a technique of another environment?
 data: source
 model: embedded
 baseline: base
-tasks: [perplexity(windows=8), choice(items=40), "generation_speed(prompt_tokens=16, new_tokens=8, repeats=2)"]
+tasks: perplexity(windows=4)
+budget: {steps: 2, batch_size: 2, evaluations: 1}
 sweeps:
-  - {method: [base, gguf, gguf(type=Q4_K_M)]}
-  - {method: "full_finetune > gguf(type=Q8_0)", tasks: [perplexity(windows=8)], budget: {steps: 2, batch_size: 2}}
+  - method: [base, gguf]
+    tasks: [perplexity(windows=4), choice(items=8), "generation_speed(prompt_tokens=16, new_tokens=8, repeats=2)"]
+  - {method: [gguf(type=Q4_K_M), "full_finetune > gguf(type=Q8_0)"]}
 """
 
 
 def test_a_suite_runs_it_beside_the_others(run_suite):
     found = run_suite(SUITE)
     assert found["code"] == 0, found["output"]
-    base, half = (found[name, "perplexity(windows=8)"] for name in ("base", "gguf"))
+    base, half = (found[name, "perplexity(windows=4)"] for name in ("base", "gguf"))
     assert half["environment"]["soft"]["environment"] == "gguf"
     assert "llama-cpp-python" in half["environment"]["soft"]["libraries"]
     assert base["environment"]["soft"]["environment"] == "main"
@@ -211,4 +213,4 @@ def test_a_suite_runs_it_beside_the_others(run_suite):
     )
     assert made.kind == "causal"
     chain = "full_finetune > gguf(type=Q8_0)"
-    assert found[chain, "perplexity(windows=8)"]["status"] == "done"
+    assert found[chain, "perplexity(windows=4)"]["status"] == "done"

@@ -111,22 +111,22 @@ question: do calibrated methods run in their environment, after training too?
 data: source
 model: embedded
 baseline: base
-tasks: perplexity(windows=8)
+tasks: perplexity(windows=4)
 sweeps:
   - {method: [base, "rtn(bits=3, group_size=64)", "gptq(bits=3, group_size=64, calibration_windows=16)"]}
-  - {method: "lora > gptq(group_size=64, calibration_windows=8, calibration_view=instructions)", budget: {steps: 2}}
+  - {method: "lora > gptq(group_size=64, calibration_windows=8, calibration_view=instructions)", budget: {steps: 2, batch_size: 2, evaluations: 1}}
 """
 
 
 def test_a_suite_runs_it_beside_the_others(run_suite):
     found = run_suite(SUITE)
     assert found["code"] == 0, found["output"]
-    methods = [key[0] for key in found if isinstance(key, tuple) and key[1] == "perplexity(windows=8)"]
+    methods = [key[0] for key in found if isinstance(key, tuple) and key[1] == "perplexity(windows=4)"]
     starts = ("gptq", "rtn", "lora >")
     gptq, plain, chain = (next(name for name in methods if name.startswith(start)) for start in starts)
     assert found[gptq, "compress"]["environment"]["soft"]["environment"] == "gptq"
     assert found[gptq, "compress"]["metrics"]["calibration_tokens"] == 16 * 256
-    divergence = {name: found[name, "perplexity(windows=8)"]["metrics"]["kl_divergence"] for name in (gptq, plain)}
+    divergence = {name: found[name, "perplexity(windows=4)"]["metrics"]["kl_divergence"] for name in (gptq, plain)}
     assert divergence[gptq] < divergence[plain]
     assert found[chain, "compress"]["observed"]["calibration"]["view"] == "instructions"
-    assert found[chain, "perplexity(windows=8)"]["observed"]["scorer"]["quantized_layers"] == {"gptq int4": 28}
+    assert found[chain, "perplexity(windows=4)"]["observed"]["scorer"]["quantized_layers"] == {"gptq int4": 28}

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.contract import NoParams
+from harness.errors import StepError
 from harness.models.causal import open_scorer
 from harness.models.loading import load_tokenizer
 from harness.models.scoring import token_bytes
@@ -86,3 +87,15 @@ def test_rounded_rows_give_the_known_perplexities(run, stories, tokenizer, make_
     job = make_job(made, data=Paragraphs(tokenizer))
     Perplexity(Perplexity.Params(windows=60, length=256)).score(open_scorer(make_job(made, params=NoParams())), job)
     assert job.meter.metrics["perplexity"] == pytest.approx(known, rel=0.01)
+
+
+def test_a_kernel_that_does_not_fit_its_layers_is_named(run, stories, make_job):
+    """172 outputs are no multiple of 32: bitsandbytes would end in an assertion at the first product."""
+    made = run("int4", stories).checkpoint
+    opened = make_job(made, params=NoParams())
+    try:
+        open_scorer(opened)
+    except StepError as error:
+        assert "takes outputs by 32 and inputs by 64: model.layers.0." in str(error)
+    else:
+        pytest.skip("this processor has no AVX512-BF16, so that bitsandbytes repacks nothing")
