@@ -157,8 +157,8 @@ def check_kernel(model: Any) -> None:
         outputs, inputs = module.out_features, module.in_features
         if outputs % 32 or inputs % 64:
             raise StepError(
-                f"bitsandbytes' 4-bit kernel of this processor takes outputs by 32 and inputs by 64: {name} has {outputs} "
-                f"outputs and {inputs} inputs"
+                f"bitsandbytes' 4-bit kernel of this processor takes outputs by 32 and inputs by 64: "
+                f"{name} has {outputs} outputs and {inputs} inputs"
             )
 
 

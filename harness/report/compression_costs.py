@@ -23,6 +23,7 @@ from harness.report.results import set_title
 
 ROUNDING = "rtn"
 MOST_NAMED = 5
+WHOLE_BITS = 15.9
 SPEED = "decode_tokens_per_second"
 # Parameters by which the points of one curve differ.
 POINTS = ("bits", "type", "quant_type", "double_quant")
@@ -31,8 +32,9 @@ EXPLANATION = (
     "Making it is the whole step: opening, calibrating, quantising, saving. Speeds are those of this machine, beside "
     "the uncompressed model at each precision that was measured. A request is one prompt and its answer as the task "
     "times them; a method pays back after as many requests as save the seconds of its compression, against the fastest "
-    "uncompressed precision, and never where a request takes no less than there. Divergence is set beside that of "
-    "plain rounding (rtn's best variants) at as many bits, its logarithm interpolated: below 1 a method beats it."
+    "of all with 16 bits or more, whatever computes it, and never where a request takes no less than there. Divergence "
+    "is set beside that of plain rounding of the same matrices (rtn's best variants) to as many bits, its logarithm "
+    "interpolated: below 1 a method beats it. One that rounds the embeddings too, or leaves more, has no such partner."
 )
 WHAT = "What was found in the opened model: matrices by their storage, and those that stayed as they were."
 
@@ -63,25 +65,35 @@ def family(method: str) -> str:
 
 
 def against_rounding(content: Content, which: Key) -> dict[Key, float]:
-    """Of every compressed group its divergence over what plain rounding reaches at its bits, where that is known."""
+    """Of every compressed group its divergence over what plain rounding of the same matrices reaches at its bits.
+
+    A group has none where rounding has no points around its bits, or where it leaves other matrices than rounding does:
+    embeddings in 16 bits are bits too, and quality.
+    """
     task = next(iter(content.tasks_with(QUALITY[0])), None)
-    points = {}
+    points, left = {}, {}
     for one in content.groups(which):
         bits, score = content.made(one.key, "bits_per_weight"), content.score(one.key, task or "", QUALITY[0])
-        if bits and score and _compress_seconds(content, one.key):
-            points[one.key] = (bits["value"], score["value"])
-    front = frontier(point for key, point in points.items() if _technique(key) == ROUNDING)
-    known = {key: divergence_at(front, bits) for key, (bits, _) in points.items() if _technique(key) != ROUNDING}
-    return {key: points[key][1] / reached for key, reached in known.items() if reached}
+        told = _opened(content, one.key).get("left")
+        if bits and score and told is not None and _compress_seconds(content, one.key):
+            points[one.key], left[one.key] = (bits["value"], score["value"]), frozenset(told)
+    found = {}
+    for key, (bits_of, divergence) in points.items():
+        alike = [other for other in points if _technique(other) == ROUNDING and left[other] == left[key]]
+        rounded = [points[other] for other in alike]
+        reached = divergence_at(frontier(rounded), bits_of)
+        if _technique(key) != ROUNDING and reached:
+            found[key] = divergence / reached
+    return found
 
 
 def rounding_in_words(content: Content, which: Key) -> list[str]:
-    """Which methods come nearer to the reference than plain rounding of as many bits, and which do not."""
+    """Which methods come nearer to the reference than plain rounding to as many bits, and which do not."""
     ratios = sorted(against_rounding(content, which).items(), key=lambda item: item[1])
     if not ratios:
         return []
     nearer, farther = ([pair for pair in ratios if (pair[1] < 1) is better] for better in (True, False))
-    said = [f"Divergence over that of plain rounding at as many bits (rtn's best variants, interpolated): "
+    said = [f"Divergence over that of plain rounding of the same matrices to as many bits (rtn's best variants): "
             f"{_named(nearer[:MOST_NAMED]) or 'no method is nearer'}"]  # fmt: skip
     if len(nearer) > MOST_NAMED:
         said.append(f"{len(nearer) - MOST_NAMED} more are nearer too")
@@ -147,15 +159,18 @@ def _costs(content: Content, which: Key, made: list[Outcome]) -> Table:
             metric_column(SPEED, against), Column("Pays back after", "requests"),
         ]  # fmt: skip
     rows = [
-        Row([*method_values(one), *_cost_values(content, one, base, tasks[:1])], row_kind(content, one))
+        Row([*method_values(one), *_cost_values(content, one, base, made, tasks[:1])], row_kind(content, one))
         for one in [*base, *made]
     ]
     return Table(columns, rows, f"{set_title(which)}{f' · {tasks[0]}' if tasks else ''}")
 
 
-def _cost_values(content: Content, one: Outcome, base: list[Outcome], tasks: list[str]) -> list[Value]:
+def _cost_values(
+    content: Content, one: Outcome, base: list[Outcome], made: list[Outcome], tasks: list[str]
+) -> list[Value]:
     seconds, rise = _compress_seconds(content, one.key), _compressed(content, one.key, "peak_memory_rise_bytes")
     calibration = _compressed(content, one.key, "calibration_tokens")
+    whole = [other for other in [*base, *made] if other is not one and _is_whole(content, other.key, base)]
     values = [
         Value(pretty(seconds, "s", 3), pretty(rise["value"], "B", 3) if rise else "") if seconds else Value(),
         Value(plain(calibration["value"])) if calibration else Value(),
@@ -163,7 +178,7 @@ def _cost_values(content: Content, one: Outcome, base: list[Outcome], tasks: lis
     for task in tasks:
         values.append(metric_value(content.score(one.key, task, "loaded_memory_bytes"), digits=3, marks=False))
         values += [_speed(content, one, base, task, name) for name in ("prefill_tokens_per_second", SPEED)]
-        values.append(_pay_back(content, one, base, task, seconds))
+        values.append(_pay_back(content, one, whole, task, seconds))
     return values
 
 
@@ -176,9 +191,15 @@ def _speed(content: Content, one: Outcome, base: list[Outcome], task: str, metri
     return Value(pretty(line["value"], line["unit"]), ", ".join(ratios))
 
 
-def _pay_back(content: Content, one: Outcome, base: list[Outcome], task: str, seconds: float | None) -> Value:
+def _is_whole(content: Content, key: Key, base: list[Outcome]) -> bool:
+    """Whether a group's weights take 16 bits or more, as the baseline's do."""
+    bits = content.made(key, "bits_per_weight")
+    return any(key == other.key for other in base) or (bits is not None and bits["value"] >= WHOLE_BITS)
+
+
+def _pay_back(content: Content, one: Outcome, whole: list[Outcome], task: str, seconds: float | None) -> Value:
     request = _request_seconds(content, one.key, task)
-    plain_ones = [found for other in base if (found := _request_seconds(content, other.key, task)) is not None]
+    plain_ones = [found for other in whole if (found := _request_seconds(content, other.key, task)) is not None]
     if seconds is None or request is None or not plain_ones:
         return Value()
     after = pays_back_after(seconds, min(plain_ones), request)
@@ -200,11 +221,16 @@ def _new_tokens(task: str) -> int:
     return int(build_params(task_class(call.name).Params, dict(call.params), owner=call.name).new_tokens)
 
 
+def _opened(content: Content, key: Key) -> Mapping[str, Any]:
+    """What was found when a group's model was opened to be scored."""
+    steps = [step for line in content.lines(key) if line["operation"] == "eval" for step in line["steps"]]
+    return content.observed(steps, "scorer") or {}
+
+
 def _contents(content: Content, which: Key, made: list[Outcome]) -> Table:
     rows, against = [], against_rounding(content, which)
     for one in made:
-        steps = [step for line in content.lines(one.key) if line["operation"] == "eval" for step in line["steps"]]
-        found = content.observed(steps, "scorer") or {}
+        found = _opened(content, one.key)
         stored = ", ".join(f"{count} {kind}" for kind, count in (found.get("quantized_layers") or {}).items())
         names = ", ".join(f"{name} ({why})" for name, why in (found.get("left") or {}).items())
         left = names or ("nothing" if "left" in found else "-")

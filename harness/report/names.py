@@ -1,4 +1,6 @@
-"""Methods under names that fit a table: training settings that every cell of a technique shares are left out.
+"""Methods under names that fit a table: settings that every cell of a technique shares are left out.
+
+Settings are those of training and of calibration.
 
 ``lora(learning_rate=0.02, rank=4)`` beside ``lora(learning_rate=0.02, rank=16)`` reads ``lora(rank=4)`` and
 ``lora(rank=16)``, and the report says once what was left out. What trials chose is left out too: a method is one in all
@@ -17,8 +19,9 @@ from harness.analyse.cells import CHAIN
 from harness.contract import TrainingParams
 from harness.errors import MethodError
 from harness.plan.expression import Call, Method, parse, value_text
+from harness.training.calibration import CalibrationParams
 
-SETTINGS = frozenset(item.name for item in fields(TrainingParams))
+SETTINGS = frozenset(item.name for kind in (TrainingParams, CalibrationParams) for item in fields(kind))
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ baseline: base
 tasks: perplexity(windows=4)
 sweeps:
   - {method: [base, "rtn(bits=3, group_size=64)", "gptq(bits=3, group_size=64, calibration_windows=16)"]}
-  - {method: "lora > gptq(group_size=64, calibration_windows=8, calibration_view=instructions)", budget: {steps: 2, batch_size: 2, evaluations: 1}}
+  - method: "lora > gptq(group_size=64, calibration_windows=8, calibration_view=instructions)"
+    budget: {steps: 2, batch_size: 2, evaluations: 1}
 """
 
 
