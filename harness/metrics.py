@@ -176,7 +176,7 @@ _DECLARED = (
     Metric("weight_bytes", "B", "lower", "Weights on disk", "Bytes of the weight files alone (model and adapters)."),
     Metric(
         "bits_per_weight", "bit", "lower", "Bits per weight",
-        "Bits of the weight files over the number of parameters.",
+        "Bits of the weight files (of GGUF its tensors alone: it holds the tokenizer too) over the parameters.",
     ),
     Metric("parameters", "1", "none", "Parameters", "Number of parameters, tied ones once."),
     Metric(

@@ -119,6 +119,8 @@ def lacking(name: str) -> str | None:
     told = state(name)
     if told is None or not interpreter(name).exists():
         return f"needs the environment '{name}': {command}"
+    if told.get("main") != sys.prefix:
+        return f"needs the environment '{name}', which was set up over another main environment: {command}"
     if told["definition"] != fingerprint(name):
         return f"needs the environment '{name}', which was set up for other versions: {command}"
     return None

@@ -35,7 +35,7 @@ def sync(name: str, say: Say = lambda text: None) -> bool:
             return False
         began = time.monotonic()
         home = environments.folder(name)
-        shutil.rmtree(home, ignore_errors=True)
+        _clear(home)
         log = environments.root() / f"{name}.log"
         log.unlink(missing_ok=True)
         _run([sys.executable, "-m", "venv", "--without-pip", str(home)], log, {}, f"cannot make environment '{name}'")
@@ -47,6 +47,7 @@ def sync(name: str, say: Say = lambda text: None) -> bool:
         _import(wanted, log)
         told = {
             "definition": environments.fingerprint(name),
+            "main": sys.prefix,
             "packages": list(wanted.packages),
             "seconds": round(time.monotonic() - began, 1),
         }
@@ -60,9 +61,17 @@ def remove(name: str) -> bool:
     with _alone(name):
         home = environments.folder(name)
         there = home.exists()
-        shutil.rmtree(home, ignore_errors=True)
+        _clear(home)
         (environments.root() / f"{name}.log").unlink(missing_ok=True)
     return there
+
+
+def _clear(home: Path) -> None:
+    """Remove an environment, its mark of completeness first; ``StoreError`` where something stays."""
+    (home / environments.READY).unlink(missing_ok=True)
+    shutil.rmtree(home, ignore_errors=True)
+    if home.exists():
+        raise StoreError(f"environment in {home} cannot be removed: is it in use, or somebody else's?")
 
 
 def build_cache(variables: Mapping[str, str]) -> Path:

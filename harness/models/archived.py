@@ -31,7 +31,7 @@ def folder_of_that_time(job: Job, folder: Path, name: str, group_size: int | Non
         raise StepError(f"{already['quant_method']} weights are quantised already: {name} needs the plain ones")
     check_groups(source, group_size)
     (folder / "config.json").write_text(json.dumps(_config_of_that_time(config, name)))
-    for file in weight_files(source):
+    for file in (*weight_files(source), *source.glob("*.safetensors.index.json")):
         (folder / file.name).symlink_to(file.resolve())
     return folder
 
@@ -43,14 +43,15 @@ def tokenizer_of_that_time(job: Job) -> Any:
     return PreTrainedTokenizerFast.from_pretrained(job.checkpoint.parts["tokenizer"])
 
 
-def keep(job: Job, model: Any, saved: Path, quantization: Mapping[str, Any], backend: str) -> Checkpoint:
+def keep(job: Job, model: Any, saved: Path, quantization: Mapping[str, Any]) -> Checkpoint:
     """Record what the package made of the model, and put its file where the maintained library opens it."""
     classes = Counter(type(module).__name__ for module in model.modules() if not list(module.children()))
     job.meter.observe("model", {"layer_classes": dict(sorted(classes.items()))})
     source, folder = job.checkpoint.parts["model"], job.part("model")
     config = json.loads((source / "config.json").read_text())
-    (file,) = weight_files(saved)
-    tensors, _ = read_tensors(file)
+    if len(files := weight_files(saved)) != 1:
+        raise StepError(f"the package saved {len(files)} weight files: only a model that fits one is opened again")
+    tensors, _ = read_tensors(files[0])
     if config.get("tie_word_embeddings"):
         tensors.pop("lm_head.weight", None)
     write_in_16_bits(tensors, folder / "model.safetensors", {"format": "pt"})
@@ -58,7 +59,7 @@ def keep(job: Job, model: Any, saved: Path, quantization: Mapping[str, Any], bac
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     job.meter.metric("parameters", _parameters(source))
     parts = dict(job.checkpoint.parts)
-    return Checkpoint(kind=job.checkpoint.kind, parts=parts).with_parts(model=folder, opened_by={"backend": backend})
+    return Checkpoint(kind=job.checkpoint.kind, parts=parts).with_parts(model=folder)
 
 
 def _config_of_that_time(config: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 
 from harness.contract import Checkpoint, Job
 from harness.models.archived import folder_of_that_time, keep, tokenizer_of_that_time
-from harness.models.calibrated import BACKENDS
 
 DAMAGED = "autoawq as released: on a CPU it restores scaled weights in place of the originals, and damages the model"
 
@@ -46,7 +45,7 @@ def quantize(job: Job, group_size: int, corrected: bool, windows: Sequence[Seque
                 "quant_method": "awq", "bits": 4, "group_size": group_size, "zero_point": True, "version": "gemm",
                 "modules_to_not_convert": None,
             }  # fmt: skip
-            return keep(job, model.model, saved, told, BACKENDS["awq"])
+            return keep(job, model.model, saved, told)
 
 
 def _with_copies() -> Any:

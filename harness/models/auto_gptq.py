@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.contract import Checkpoint, Job
 from harness.models.archived import folder_of_that_time, keep
-from harness.models.calibrated import BACKENDS, Recipe
+from harness.models.calibrated import Recipe
 
 
 def quantize(job: Job, recipe: Recipe, windows: Sequence[Sequence[int]]) -> Checkpoint:
@@ -38,4 +38,4 @@ def quantize(job: Job, recipe: Recipe, windows: Sequence[Sequence[int]]) -> Chec
                 "quant_method": "gptq", "bits": recipe.bits, "group_size": recipe.group_size or -1,
                 "desc_act": recipe.activation_order, "sym": recipe.symmetric, "checkpoint_format": "gptq",
             }  # fmt: skip
-            return keep(job, model.model, saved, told, BACKENDS["gptq"])
+            return keep(job, model.model, saved, told)

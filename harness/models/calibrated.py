@@ -19,8 +19,6 @@ from harness.models.inspect import describe_model
 from harness.models.loading import load_merged, load_model, load_tokenizer
 from harness.models.stored import read_tensors, write_in_16_bits
 
-# Where the codes are unpacked with plain torch: the one kernel that every machine has.
-BACKENDS = {"gptq": "gptq_torch", "awq": "torch_awq"}
 WINDOWS_AT_ONCE = 8
 # What gptqmodel drops without a word: a window of so few tokens.
 SHORTEST = 10
@@ -51,7 +49,7 @@ def quantize_calibrated(job: Job, recipe: Recipe, windows: Sequence[Sequence[int
     """
     with job.meter.span("load"):
         model = load_merged(job.checkpoint, "fp32", job.hardware)
-    _check(model, recipe, windows)
+    layers = _check(model, recipe, windows)
     folder = job.part("model")
     with tempfile.TemporaryDirectory(dir=job.output.resolve()) as plain:
         with job.meter.span("convert"):
@@ -59,24 +57,24 @@ def quantize_calibrated(job: Job, recipe: Recipe, windows: Sequence[Sequence[int
             load_tokenizer(job.checkpoint).save_pretrained(plain)
             del model
         with job.meter.span("compress"):
+            _keep_logs_in(Path(plain))
             quantised = _quantised(Path(plain), recipe, windows, job.hardware.device)
         with job.meter.span("save"):
             quantised.save(str(folder))
             _as_shipped(folder, Path(plain))
     parts = {name: path for name, path in job.checkpoint.parts.items() if name not in ("model", "peft")}
-    made = Checkpoint(kind=job.checkpoint.kind, parts=parts).with_parts(
-        model=folder, opened_by={"backend": BACKENDS[recipe.method]}
-    )
+    made = Checkpoint(kind=job.checkpoint.kind, parts=parts).with_parts(model=folder)
     with job.meter.span("inspect"):
         found = describe_model(load_model(made, "bf16", job.hardware))
     job.meter.observe("model", found)
     job.meter.metric("parameters", found["parameters"])
-    if set(found["quantized_layers"]) != {recipe.storage}:
-        raise StepError(f"asked for {recipe.storage} layers, found {found['quantized_layers'] or 'none'}")
+    if found["quantized_layers"] != {recipe.storage: layers}:
+        raise StepError(f"asked for {layers} {recipe.storage} layers, found {found['quantized_layers'] or 'none'}")
     return made
 
 
-def _check(model: Any, recipe: Recipe, windows: Sequence[Sequence[int]]) -> None:
+def _check(model: Any, recipe: Recipe, windows: Sequence[Sequence[int]]) -> int:
+    """Refuse what would go wrong in silence; return how many layers there are to quantise."""
     import torch
     from gptqmodel.models.auto import MODEL_MAP
 
@@ -100,6 +98,14 @@ def _check(model: Any, recipe: Recipe, windows: Sequence[Sequence[int]]) -> None
             )
     if min(map(len, windows)) <= SHORTEST:
         raise StepError(f"gptqmodel uses no calibration window of {SHORTEST} tokens or fewer: take longer ones")
+    return len(linear)
+
+
+def _keep_logs_in(folder: Path) -> None:
+    """gptqmodel writes a log of every run to ``logs`` where the user stands."""
+    from gptqmodel.looper import loop_processor
+
+    loop_processor._PROJECT_LOG_DIR = folder / "logs"
 
 
 def _quantised(folder: Path, recipe: Recipe, windows: Sequence[Sequence[int]], device: str) -> Any:

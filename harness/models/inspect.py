@@ -17,7 +17,6 @@ TOKENIZER_PREFIXES = (
     "tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "chat_template", "encoding.",
 )  # fmt: skip
 GGUF_SUFFIX = ".gguf"
-MOST_LEFT = 20
 NOT_SHIPPED = ("provenance", "README", "LICENSE", ".")
 
 
@@ -49,14 +48,16 @@ def _left(model: Any) -> dict[str, str]:
     """Matrices of a quantised model that are not quantised, by name, and why; adapters over it are none of it."""
     if hasattr(model, "peft_config"):
         return {}
-    embeddings, output = model.get_input_embeddings(), model.get_output_embeddings()
+    embeddings, output = (
+        getattr(model, f"get_{side}_embeddings", lambda: None)() for side in ("input", "output")
+    )
     found = {}
     for name, module in model.named_modules():
         weight = getattr(module, "weight", None)
         if not list(module.children()) and getattr(weight, "ndim", 0) >= 2 and storage_of(module) is None:
-            tied = module is output and weight is embeddings.weight
+            tied = module is output and embeddings is not None and weight is embeddings.weight
             found[name] = "shares the embeddings' weights" if tied else _why_left(module, module is output)
-    return dict(list(found.items())[:MOST_LEFT])
+    return found
 
 
 def _why_left(module: Any, is_output: bool) -> str:

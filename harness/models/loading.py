@@ -10,6 +10,12 @@ from harness.errors import ModelError, StepError
 from harness.models.architectures import auto_class
 from harness.models.inspect import quantized_storage
 
+# gptqmodel's kernels that need no compiler, by method: torch's own product with packed 4-bit codes where it takes them,
+# else codes unpacked in plain torch. On a GPU the library chooses.
+_BUILT_IN = {"gptq": "gptq_torch_aten", "awq": "awq_torch_aten"}
+_IN_TORCH = {"gptq": "gptq_torch", "awq": "torch_awq"}
+BUILT_IN_GROUPS = (32, 64, 128, 256)
+
 
 def weight_dtype(precision: str) -> Any:
     """Type in which weights are held: 16 bits for ``bf16`` and ``fp16``, float32 for ``fp32`` and the mixed ones."""
@@ -55,7 +61,7 @@ def load_model(
     checkpoint holds, so that adapters trained over a 4-bit base meet the same base again. ``storage`` overrides the
     type in which ``precision`` holds unquantised weights. ``headless`` leaves the language-modelling head out.
     """
-    config = quantization or _recorded_quantization(checkpoint)
+    config = quantization or _recorded_quantization(checkpoint, precision, hardware.device)
     auto = auto_class(checkpoint.kind, headless=headless)
     model = _load_weights(auto, checkpoint, storage or weight_dtype(precision), hardware, config, attention)
     if with_adapters and "peft" in checkpoint.parts:
@@ -91,19 +97,21 @@ def base_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _recorded_quantization(checkpoint: Checkpoint) -> Any:
-    """What a checkpoint says of how it is opened: bitsandbytes' options, or the kernel for packed codes; else None."""
+def _recorded_quantization(checkpoint: Checkpoint, precision: str, device: str) -> Any:
+    """How a checkpoint is opened: with bitsandbytes' options that it remembers, or with a kernel for packed codes."""
     if recorded := checkpoint.opened_by.get("quantization"):
         from transformers import BitsAndBytesConfig
 
         return BitsAndBytesConfig(**recorded)
-    if backend := checkpoint.opened_by.get("backend"):
-        from transformers import AwqConfig, GPTQConfig
+    told = _quantization_of(checkpoint.parts["model"])
+    method = told.get("quant_method")
+    if method not in _IN_TORCH or device != "cpu":
+        return None
+    from transformers import AwqConfig, GPTQConfig
 
-        told = _quantization_of(checkpoint.parts["model"])
-        kind = AwqConfig if told["quant_method"] == "awq" else GPTQConfig
-        return kind(bits=told["bits"], backend=backend)
-    return None
+    built_in = precision in ("bf16", "fp16") and told["bits"] == 4 and told["group_size"] in BUILT_IN_GROUPS
+    kind = AwqConfig if method == "awq" else GPTQConfig
+    return kind(bits=told["bits"], backend=(_BUILT_IN if built_in else _IN_TORCH)[method])
 
 
 def _load_weights(

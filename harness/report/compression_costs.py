@@ -23,18 +23,22 @@ from harness.report.results import set_title
 
 ROUNDING = "rtn"
 MOST_NAMED = 5
+NOT_MAKING = ("start", "import", "seal", "inspect")
+CLEAR_SAVING = 0.1
 WHOLE_BITS = 15.9
 SPEED = "decode_tokens_per_second"
 # Parameters by which the points of one curve differ.
 POINTS = ("bits", "type", "quant_type", "double_quant")
 QUALITY = ("kl_divergence", "top1_agreement")
 EXPLANATION = (
-    "Making it is the whole step: opening, calibrating, quantising, saving. Speeds are those of this machine, beside "
-    "the uncompressed model at each precision that was measured. A request is one prompt and its answer as the task "
-    "times them; a method pays back after as many requests as save the seconds of its compression, against the fastest "
-    "of all with 16 bits or more, whatever computes it, and never where a request takes no less than there. Divergence "
-    "is set beside that of plain rounding of the same matrices (rtn's best variants) to as many bits, its logarithm "
-    "interpolated: below 1 a method beats it. One that rounds the embeddings too, or leaves more, has no such partner."
+    "Making it is opening, calibrating, quantising and saving, without the imports. Speeds are those of this "
+    "machine, beside the uncompressed model at each precision that was measured. A request is one batch of prompts "
+    "and answers as the task times them; a method pays back after as many requests as save the seconds of its "
+    "compression, against the fastest of all with 16 bits or more, whatever computes it, and never where a request "
+    "takes no less than there; a saving of less than a tenth is not told apart from none, since two runs of one "
+    "kernel differ as much. Divergence is set beside that of plain rounding of the same matrices at the same "
+    "precision (rtn's best variants) to as many bits, its logarithm interpolated: below 1 a method beats it. One "
+    "that rounds the embeddings too has no such partner."
 )
 WHAT = "What was found in the opened model: matrices by their storage, and those that stayed as they were."
 
@@ -67,8 +71,8 @@ def family(method: str) -> str:
 def against_rounding(content: Content, which: Key) -> dict[Key, float]:
     """Of every compressed group its divergence over what plain rounding of the same matrices reaches at its bits.
 
-    A group has none where rounding has no points around its bits, or where it leaves other matrices than rounding does:
-    embeddings in 16 bits are bits too, and quality.
+    A group has none where rounding has no points around its bits, at the same precision and after the same stages, or
+    where it leaves other matrices than rounding does: embeddings in 16 bits are bits too, and quality.
     """
     task = next(iter(content.tasks_with(QUALITY[0])), None)
     points, left = {}, {}
@@ -79,7 +83,8 @@ def against_rounding(content: Content, which: Key) -> dict[Key, float]:
             points[one.key], left[one.key] = (bits["value"], score["value"]), frozenset(told)
     found = {}
     for key, (bits_of, divergence) in points.items():
-        alike = [other for other in points if _technique(other) == ROUNDING and left[other] == left[key]]
+        alike = [other for other in points if _technique(other) == ROUNDING and left[other] == left[key]
+                 and (other[3], _before(other)) == (key[3], _before(key))]  # fmt: skip
         rounded = [points[other] for other in alike]
         reached = divergence_at(frontier(rounded), bits_of)
         if _technique(key) != ROUNDING and reached:
@@ -93,17 +98,23 @@ def rounding_in_words(content: Content, which: Key) -> list[str]:
     if not ratios:
         return []
     nearer, farther = ([pair for pair in ratios if (pair[1] < 1) is better] for better in (True, False))
+    more = len(farther) - MOST_NAMED
     said = [f"Divergence over that of plain rounding of the same matrices to as many bits (rtn's best variants): "
             f"{_named(nearer[:MOST_NAMED]) or 'no method is nearer'}"]  # fmt: skip
     if len(nearer) > MOST_NAMED:
         said.append(f"{len(nearer) - MOST_NAMED} more are nearer too")
     if farther:
-        said.append(f"farther than rounding: {_named(farther[-MOST_NAMED:])}")
+        said.append(f"farther than rounding: {_named(farther[-MOST_NAMED:])}{f' and {more} more' if more > 0 else ''}")
     return ["; ".join(said) + "."]
 
 
 def _named(ratios: Sequence[tuple[Key, float]]) -> str:
     return ", ".join(f"{key[0]} at {key[3]} {plain(ratio, 2)}x" for key, ratio in ratios)
+
+
+def _before(key: Key) -> str:
+    """The stages before the last one."""
+    return str(key[0]).rpartition(CHAIN)[0]
 
 
 def _technique(key: Key) -> str:
@@ -117,9 +128,11 @@ def pays_back_after(seconds: float, plain_request: float, request: float) -> flo
 
 
 def _compress_seconds(content: Content, key: Key) -> float | None:
-    """Wall seconds of the compression that ends a method; None where its last stage does not compress."""
+    """Seconds of the compression that ends a method, without starting and importing; None where nothing compresses."""
     line = _compressed(content, key, "wall_seconds")
-    return None if line is None else float(line["value"])
+    if line is None:
+        return None
+    return float(line["value"]) - content.span_seconds(line["steps"], NOT_MAKING)
 
 
 def _compressed(content: Content, key: Key, metric: str) -> Mapping[str, Any] | None:
@@ -136,8 +149,8 @@ def _figure(content: Content, which: Key, made: list[Outcome], number: int) -> F
                 bits, score = content.made(one.key, "bits_per_weight"), content.score(one.key, task, metric)
                 if bits and score:
                     lines.append(
-                        {"task": task, "metric": metric, "curve": family(str(one.key[0])), "method": str(one.key[0]),
-                         "precision": str(one.key[3]), "bits": bits["value"], "value": score["value"]}
+                        {"task": task, "metric": metric, "method": str(one.key[0]),
+                         "curve": f"{family(str(one.key[0]))} @ {one.key[3]}", "precision": str(one.key[3]), "bits": bits["value"], "value": score["value"]}
                     )  # fmt: skip
         if lines:
             break
@@ -204,7 +217,8 @@ def _pay_back(content: Content, one: Outcome, whole: list[Outcome], task: str, s
         return Value()
     after = pays_back_after(seconds, min(plain_ones), request)
     saved = f"{pretty(min(plain_ones), 's', 3)} to {pretty(request, 's', 3)} each"
-    return Value("never" if after is None else plain(after, 3), saved)
+    unclear = after is not None and request > (1 - CLEAR_SAVING) * min(plain_ones)
+    return Value("never" if after is None else "no clear saving" if unclear else plain(after, 3), saved)
 
 
 def _request_seconds(content: Content, key: Key, task: str) -> float | None:

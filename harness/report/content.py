@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -158,6 +158,12 @@ class Content:
     def samples(self, metric: str, steps: Iterable[str]) -> list[float]:
         """Raw samples of a metric, of several steps together."""
         return [value for step in steps for value in self._samples.get((step, metric), ())]
+
+    def span_seconds(self, steps: Iterable[str], names: Sequence[str]) -> float:
+        """Seconds of the named spans, the mean over steps (seeds)."""
+        kept = self.done[(self.done["metric"] == "span_seconds") & self.done["phase"].isin(list(names))]
+        of = list(steps)
+        return float(kept.loc[kept["step"].isin(of), "value"].sum()) / max(1, len(of))
 
     def curve_ends(self, steps: Iterable[str]) -> tuple[tuple[str, float] | None, tuple[str, float] | None]:
         """(metric, value) at the first and the last point of a learning curve, means over ``steps`` (seeds)."""

@@ -20,7 +20,7 @@ from harness.report.document import Figure
 WIDTH, HEIGHT = 360, 230
 COLORS = [
     "#4c78a8", "#e45756", "#54a24b", "#b279a2", "#f58518", "#72b7b2", "#9d755d", "#d6a800", "#ff9da6", "#7f7f7f",
-    "#1b9e77", "#a6761d",
+    "#1b9e77", "#a6761d", "#2f2f8f", "#c51b7d", "#66a61e", "#555555",
 ]  # fmt: skip
 FONT = "system-ui, 'DejaVu Sans', sans-serif"
 MOST_LINES = 400

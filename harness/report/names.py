@@ -99,7 +99,7 @@ def short_names(
     changed = {text: method for text, method in short.items() if text != str(method) or text in (found_as or {})}
     stages = {text: [str(stage) for stage in method.stages] for text, method in changed.items()}
     for text in changed.keys() & (found_as or {}).keys():
-        stages[text][-1] = (found_as or {})[text]
+        stages[text][-1] = _found_in(stages[text][-1], (found_as or {})[text])
     return Names(
         {text: CHAIN.join(names) for text, names in stages.items()},
         {
@@ -110,6 +110,15 @@ def short_names(
         left_out,
         tuple(dict.fromkeys(names)),
     )  # fmt: skip
+
+
+def _found_in(stage: str, found: str) -> str:
+    """The stage with what was found in the place of the parameter that asked for it; its others stay."""
+    inside = found.partition("(")[2].removesuffix(")")
+    parameter = inside.partition("=")[0]
+    name, _, rest = stage.removesuffix(")").partition("(")
+    others = [part for part in rest.split(", ") if part and not part.startswith(f"{parameter}=")]
+    return f"{name}({', '.join([*others, inside])})"
 
 
 def _renamed(values: pandas.Series[Any], of: Callable[[Any], Any]) -> pandas.Series[Any]:

@@ -19,12 +19,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness import environments
 from harness.contract import MEASUREMENT_VERSION
 
 LIBRARIES = (
     "torch", "transformers", "accelerate", "peft", "bitsandbytes", "trl", "deepspeed", "datasets", "tokenizers",
-    "safetensors", "numpy", "sentencepiece", "tiktoken", "gguf", "llama-cpp-python", "gptqmodel", "flash-attn",
-    "triton",
+    "safetensors", "numpy", "sentencepiece", "tiktoken", "gguf", "llama-cpp-python", "gptqmodel", "optimum",
+    "torchao", "autoawq", "auto-gptq", "flash-attn", "triton",
 )  # fmt: skip
 WAIT_POLICY = "PASSIVE"
 ISOLATION_MODES = ("fork", "spawn")
@@ -136,7 +137,10 @@ def environment_of(job: Mapping[str, Any], **determined: Any) -> dict[str, Any]:
         key: value for key, value in determined.items() if value
     }
     installation = (job.get("context") or {}).get("installation", "unknown")
-    soft = soft_facts() | {"environment": job.get("environment") or "main"}
+    name = job.get("environment") or environments.MAIN
+    soft = soft_facts() | {"environment": name}
+    if name in environments.names():
+        soft["environment_definition"] = environments.fingerprint(name)
     return {"installation": installation, "hard_id": hard_id(hard), "hard": hard, "soft": soft}
 
 

@@ -21,12 +21,12 @@ from harness import environments
 from harness.contract import MEASUREMENT_VERSION
 from harness.environments import MAIN
 from harness.errors import UsageError
-from harness.results.record import Record, blank
+from harness.results.record import Record, blank, utc_now
 from harness.results.store import Store
-from harness.run.environment import ISOLATION_MODES, commit_facts, environment_of, thread_environment
+from harness.run.environment import ISOLATION_MODES, commit_facts, environment_of, thread_environment, threads_of
 from harness.run.events import Event, Listener, Outcome, StepFinished, StepStarted, SweepFinished, Tick
 from harness.run.server import OPEN_A_GPU, PRELOAD
-from harness.run.service import Service
+from harness.run.service import ServerGone, Service
 from harness.run.supervise import supervise
 
 
@@ -197,6 +197,10 @@ class _Sweep:
         try:
             service = self._service_for(job)
             return supervise(service, job, job_file, lambda seconds: self._tell(Tick(job, seconds)))
+        except (UsageError, ServerGone) as error:  # an environment that went away ends its own steps alone
+            record = blank(job, "crashed", str(error)) | {"started": utc_now(), "environment": environment_of(job)}
+            self._store.write_record(record)
+            return record
         except (KeyboardInterrupt, Terminated):
             self.outcome.statuses["interrupted"] += path.exists()
             raise
@@ -245,7 +249,8 @@ def variables_of(job: Mapping[str, Any]) -> dict[str, str]:
     """Variables of a job's workers: threads and devices, and what its environment is defined with."""
     name = environment_name(job)
     own = {} if name == MAIN else environments.definition(name).variables
-    return thread_environment(job["hardware"]) | own
+    threads = str(threads_of(job["hardware"]))
+    return thread_environment(job["hardware"]) | {key: value.format(threads=threads) for key, value in own.items()}
 
 
 def started(job: Mapping[str, Any], preload: Sequence[str], log: Path) -> Service:

@@ -61,8 +61,9 @@ def test_f16_agrees_with_transformers_in_fp32(request, name, in_llama_cpp, make_
     """Perplexity to 0.5 %, greedy text token for token: a wrong rotation or transposition would be far off."""
     checkpoint = request.getfixturevalue(name)
     plain = open_scorer(make_job(checkpoint))
-    _, scorer = in_llama_cpp(checkpoint, type="F16")
+    ran, scorer = in_llama_cpp(checkpoint, type="F16")
     windows = windows_of(scorer)
+    assert not ran.meter.flags
     assert scorer.max_length == plain.max_length and scorer.bos_id == plain.bos_id
     assert math.exp(loss(scorer, windows)) == pytest.approx(math.exp(loss(plain, windows)), rel=0.005)
     assert continuation(scorer, windows[0][:50]) == continuation(plain, windows[0][:50])

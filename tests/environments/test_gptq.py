@@ -60,7 +60,7 @@ def test_awq_is_nearer_than_rounding_and_its_scales_cancel(inside):
     """Norms and layers are scaled inversely: without rounding nothing would have changed."""
     found = inside["awq_4"]
     assert found["loss"] < found["loss_rtn"]
-    assert found["norms_changed"] and found["unscaled_difference"] < 0.02
+    assert found["norms_changed"] > 0.2 > 4 * found["unscaled_difference"]
 
 
 @pytest.mark.parametrize("name", ["gptq_4", "gptq_3", "gptq_act", "awq_4"])

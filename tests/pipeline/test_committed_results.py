@@ -71,7 +71,8 @@ def planned(suite: str, shipped_suite: Callable[[str], Path]) -> Plan:
 def test_every_cell_that_can_run_here_is_committed(suite: str, planned: Plan) -> None:
     done = committed(suite)
     missing = [f"{step.method_text} {step.operation}" for step in planned.steps
-               if step.id not in done and step.state != "skipped"]  # fmt: skip
+               if step.id not in done and not (step.state == "skipped" and "harness env" not in str(step.reason))
+               ]  # fmt: skip
     assert not missing, f"{suite}: run it again and commit the records of: {missing}"
 
 

@@ -22,6 +22,7 @@ class AutoAwq(Adapter):
     precisions = ("bf16", "fp16")
     takes = frozenset({"model", "tokenizer"})
     gives = frozenset({"model"})
+    revision = 1
     refuses = frozenset({"peft"})
     ends = "leaves integer weights, which nothing here trains or quantises further"
 

@@ -17,6 +17,7 @@ class AutoGptq(Adapter):
     environment = "auto_gptq"
     takes = frozenset({"model", "tokenizer"})
     gives = frozenset({"model"})
+    revision = 1
     refuses = frozenset({"peft"})
     ends = "leaves integer weights, which nothing here trains or quantises further"
 

@@ -11,8 +11,8 @@ from harness.training.calibration import CalibrationParams, calibration_windows
 class Awq(Adapter):
     """Scales input channels by the size of what calibration text puts in, rounds, and divides the scales out again.
 
-    The inverse scales go into the layer before (a norm, say), so that nothing is added to the model. The codes are
-    unpacked at every product in plain torch, in 16 bits.
+    The inverse scales go into the layer before (a norm, say), so that nothing is added to the model. On a CPU
+    torch's own kernel multiplies 4-bit codes in groups.
     """
 
     summary = "4-bit weights, scaled by the activations of calibration text"
@@ -22,6 +22,7 @@ class Awq(Adapter):
     precisions = ("bf16", "fp16")
     takes = frozenset({"model", "tokenizer"})
     gives = frozenset({"model"})
+    revision = 1
     ends = "leaves integer weights, which nothing here trains or quantises further"
 
     @dataclass(frozen=True)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract import Adapter, Checkpoint, Hardware, Job, param
+from harness.contract import Adapter, Checkpoint, Job, param
 from harness.training.calibration import CalibrationParams, calibration_windows
 
 
 class Gguf(Adapter):
     """Converts a Llama or GPT-2 to GGUF, quantises it with llama.cpp, and opens it there.
 
-    With ``importance`` the rounding is weighted by the mean square of each input over calibration text.
+    llama.cpp computes in types of its own, whatever the cell's precision: that is of the training before, if any. With
+    ``importance`` the rounding is weighted by the mean square of each input over calibration text.
     """
 
     summary = "a GGUF file of one of llama.cpp's types, computed by llama.cpp"
@@ -22,6 +23,7 @@ class Gguf(Adapter):
     devices = ("cpu",)
     takes = frozenset({"model", "tokenizer"})
     gives = frozenset({"model"})
+    revision = 1
     ends = "makes a file that llama.cpp alone reads"
 
     @dataclass(frozen=True)
@@ -35,10 +37,6 @@ class Gguf(Adapter):
     def __init__(self, params: Any) -> None:
         super().__init__(params)
         self.view = params.calibration_view if params.importance else None
-
-    def skip(self, precision: str, hardware: Hardware) -> str | None:
-        """llama.cpp chooses the types that it computes in; a second precision would be the same cell again."""
-        return None if precision == "fp32" else "llama.cpp computes in types of its own: it is listed once, at fp32"
 
     def compress(self, job: Job) -> Checkpoint:
         """Convert (adapters merged first), quantise, and read back which types the tensors really have."""

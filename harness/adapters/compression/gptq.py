@@ -11,7 +11,8 @@ from harness.training.calibration import CalibrationParams, calibration_windows
 class Gptq(Adapter):
     """Quantises layer after layer with second-order information from calibration text; the rest stays in 16 bits.
 
-    The codes are unpacked at every product in plain torch, as gptqmodel does where no kernel of its own runs.
+    On a CPU, 4-bit codes in groups are multiplied by torch's own kernel at bf16 and fp16; else they are unpacked at
+    every product in plain torch. Kernels that gptqmodel compiles at their first use are not used.
     """
 
     summary = "integer weights by second-order rounding against calibration text"
@@ -20,6 +21,7 @@ class Gptq(Adapter):
     environment = "gptq"
     takes = frozenset({"model", "tokenizer"})
     gives = frozenset({"model"})
+    revision = 1
     ends = "leaves integer weights, which nothing here trains or quantises further"
 
     @dataclass(frozen=True)

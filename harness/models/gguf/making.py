@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import numpy
 
 
+EMBEDDINGS, OUTPUT = "token_embd.weight", "output.weight"
+
+
 def make_file(job: Job, kind: str, windows: Sequence[Sequence[int]] | None) -> Checkpoint:
     """Write the job's model (adapters merged first) as a GGUF file of a type, weighted by what ``windows`` put in.
 
@@ -47,7 +50,10 @@ def make_file(job: Job, kind: str, windows: Sequence[Sequence[int]] | None) -> C
 def _importance(model: Any, windows: Sequence[Sequence[int]]) -> Mapping[str, numpy.ndarray]:
     """Mean squares under the names of the file's tensors."""
     kind, layers = model.config.model_type, model.config.num_hidden_layers
-    return {tensor_name(name, kind, layers): values for name, values in mean_squares(model, windows).items()}
+    found = {tensor_name(name, kind, layers): values for name, values in mean_squares(model, windows).items()}
+    if model.config.tie_word_embeddings:  # the file has one matrix for both, by the embeddings' name
+        found[EMBEDDINGS] = found.pop(OUTPUT)
+    return found
 
 
 def _say_what_is_there(job: Job, asked: str, file: Any) -> None:

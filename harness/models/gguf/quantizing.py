@@ -23,6 +23,8 @@ TYPES: dict[str, frozenset[str]] = {
     "Q5_K_M": _K_QUANTS, "Q4_K_M": _K_QUANTS, "Q4_0": frozenset({"Q4_0", "Q4_1", "Q6_K"}), "Q3_K_M": _K_QUANTS,
     "Q2_K": _K_QUANTS,
 }  # fmt: skip
+NEVER_QUANTIZED = ("position_embd.weight",)
+SMALLEST_BLOCK = 32
 _PLAIN = frozenset({"F32", "F16", "BF16"})
 FILE_TYPES = {
     "F32": "ALL_F32", "F16": "MOSTLY_F16", "Q8_0": "MOSTLY_Q8_0", "Q6_K": "MOSTLY_Q6_K", "Q5_K_M": "MOSTLY_Q5_K_M",
@@ -34,10 +36,11 @@ FILE_TYPES = {
 class Tensors:
     """Matrices of a GGUF file: how many of each type, elements and bytes by type over all tensors, and the metadata.
 
-    ``matrices`` are the types by name.
+    ``matrices`` are the types by name, ``rows`` the lengths of their rows.
     """
 
     matrices: Mapping[str, str]
+    rows: Mapping[str, int]
     elements: Mapping[str, int]
     bytes: Mapping[str, int]
     layers: int
@@ -52,11 +55,14 @@ class Tensors:
     def left(self) -> dict[str, str]:
         """Matrices of a quantised file that are not quantised, and why."""
         plain = [name for name, kind in self.matrices.items() if kind in _PLAIN]
-        return {} if len(plain) == len(self.matrices) else dict.fromkeys(plain, "kept by llama.cpp")
+        if len(plain) == len(self.matrices):
+            return {}
+        return {name: _why_left(name, self.rows[name]) for name in plain}
 
     def fallbacks(self, asked: str) -> dict[str, int]:
         """Matrices by type that the asked type does not hold: llama.cpp put them in another one."""
-        return {kind: count for kind, count in self.counts.items() if kind not in TYPES[asked]}
+        found = Counter(kind for name, kind in self.matrices.items() if name not in NEVER_QUANTIZED)
+        return {kind: count for kind, count in sorted(found.items()) if kind not in TYPES[asked]}
 
 
 def quantize_file(
@@ -92,14 +98,20 @@ def read_tensors(file: Path) -> Tensors:
         reason = str(error) or type(error).__name__
         raise StepError(f"{file.name} is no whole GGUF file: {reason}; make it again") from None
     elements, size = Counter[str](), Counter[str]()
-    matrices = {}
+    matrices, rows = {}, {}
     for tensor in reader.tensors:
         name = tensor.tensor_type.name
         elements[name] += int(tensor.n_elements)
         size[name] += int(tensor.n_bytes)
         if len(tensor.shape) == 2:
-            matrices[str(tensor.name)] = name
-    return Tensors(matrices, dict(elements), dict(size), layers, architecture)
+            matrices[str(tensor.name)], rows[str(tensor.name)] = name, int(tensor.shape[0])
+    return Tensors(matrices, rows, dict(elements), dict(size), layers, architecture)
+
+
+def _why_left(name: str, row: int) -> str:
+    if name in NEVER_QUANTIZED:
+        return "positions, which llama.cpp never quantises"
+    return f"rows of {row} are no multiple of {SMALLEST_BLOCK}" if row % SMALLEST_BLOCK else "kept by llama.cpp"
 
 
 def _importance(values: Mapping[str, numpy.ndarray]) -> Any:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import numpy
 
 FILE = "model.gguf"
+MOST_AT_ONCE = 512
 
 
 def open_scorer(job: Job) -> GgufScorer:
@@ -42,7 +43,7 @@ class LlamaCpp:
         self._library = llama_cpp
         self._threads = threads
         self._context: Any = None
-        self._rows = 0
+        self._rows = self._tokens = 0
         llama_cpp.llama_backend_init()
         options = llama_cpp.llama_model_default_params()
         options.n_gpu_layers = 0
@@ -53,11 +54,16 @@ class LlamaCpp:
         self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self._model)))
         self.max_length = int(llama_cpp.llama_model_n_ctx_train(self._model))
 
-    def begin(self, rows: int = 1) -> None:
-        """Forget everything that was read; from here on ``rows`` texts are read side by side."""
+    def begin(self, tokens: int, rows: int = 1) -> None:
+        """Forget everything that was read; from here on ``rows`` texts of at most ``tokens`` are read side by side.
+
+        ``StepError`` where the model's context is shorter.
+        """
         library = self._library
-        if rows > self._rows:
-            self._open(rows)
+        if tokens > self.max_length:
+            raise StepError(f"{tokens} tokens do not fit the model's context of {self.max_length}")
+        if rows > self._rows or tokens > self._tokens:
+            self._open(max(rows, self._rows), max(tokens, self._tokens))
         library.llama_memory_clear(library.llama_get_memory(self._context), True)
 
     def read(self, rows: Sequence[Sequence[int]], start: int, *, every: bool) -> numpy.ndarray:
@@ -107,20 +113,23 @@ class LlamaCpp:
             self._library.llama_model_free(self._model)
         self._context = self._model = None
 
-    def _open(self, rows: int) -> None:
+    def _open(self, rows: int, tokens: int) -> None:
+        """Make a context that is as large as what is read: the model's own would be counted as memory in use."""
         library = self._library
         if self._context is not None:
             library.llama_free(self._context)
+        self._context, self._rows, self._tokens = None, 0, 0
         options = library.llama_context_default_params()
-        options.n_ctx = self.max_length * rows
+        options.n_ctx = tokens * rows
         options.n_seq_max = rows
-        options.n_batch = options.n_ubatch = self.max_length * rows
+        options.n_batch = tokens * rows
+        options.n_ubatch = min(tokens * rows, MOST_AT_ONCE)
         options.n_threads = options.n_threads_batch = self._threads
         with log_of_llama_cpp() as said:
             self._context = library.llama_init_from_model(self._model, options)
         if not self._context:
             raise StepError(f"llama.cpp cannot make a context: {said.last_error() or 'no reason given'}")
-        self._rows = rows
+        self._rows, self._tokens = rows, int(library.llama_n_ctx(self._context)) // rows
 
 
 class GgufScorer(TextSide):
@@ -152,7 +161,7 @@ class GgufScorer(TextSide):
         self, prompts: Sequence[Sequence[int]], new_tokens: int, on_tokens: Callable[[list[int]], None]
     ) -> None:
         """Generate greedily for equally long prompts, each a text of its own in one context."""
-        self._runtime.begin(len(prompts))
+        self._runtime.begin(len(prompts[0]) + new_tokens, len(prompts))
         pieces: list[list[int]] = [list(prompt) for prompt in prompts]
         place = 0
         for _ in range(new_tokens):
@@ -166,7 +175,7 @@ class GgufScorer(TextSide):
         found = []
         for prompt in prompts:
             ids: list[int] = []
-            self._runtime.begin()
+            self._runtime.begin(min(len(prompt) + new_tokens, self.max_length))
             piece, place = list(prompt), 0
             while len(ids) < new_tokens:
                 token = int(self._runtime.read([piece], place, every=False).argmax())
@@ -194,7 +203,7 @@ class GgufScorer(TextSide):
     def _scores(self, sequence: Sequence[int]) -> numpy.ndarray:
         import numpy
 
-        self._runtime.begin()
+        self._runtime.begin(len(sequence))
         logits = self._runtime.read([sequence], 0, every=True)[:-1]
         logits -= logits.max(axis=1, keepdims=True)
         found: numpy.ndarray = logits - numpy.log(numpy.exp(logits).sum(axis=1, keepdims=True))

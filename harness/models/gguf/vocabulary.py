@@ -53,17 +53,29 @@ def _kind(settings: Mapping[str, Any]) -> tuple[str, str]:
     if model["type"] != "BPE":
         return NONE, f"a {model['type']} vocabulary is not converted"
     if model.get("byte_fallback"):
-        return "llama", ""
+        plain_pieces = _parts(normalizer) <= {"Prepend", "Replace"} and _parts(before) <= {"Metaspace"}
+        if plain_pieces:
+            return "llama", ""
+        return NONE, "its normaliser or pre-tokenizer is not SentencePiece's plain one"
     plain = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
     if before is not None and normalizer is None and plain.items() <= before.items():
         return "gpt2", ""
     return NONE, "of byte-level BPE only GPT-2's pre-tokenizer is converted"
 
 
+def _parts(part: Mapping[str, Any] | None) -> set[str]:
+    """Types of a normaliser or pre-tokenizer, those of a sequence one by one."""
+    if not part:
+        return set()
+    inner = [*part.get("normalizers", ()), *part.get("pretokenizers", ())]
+    return {kind for one in inner for kind in _parts(one)} if part["type"] == "Sequence" else {str(part["type"])}
+
+
 def _pieces(tokenizer: Any, settings: Mapping[str, Any], size: int) -> tuple[list[str], list[int]]:
     from gguf import TokenType
 
     special = {entry["id"] for entry in settings["added_tokens"] if entry["special"]}
+    added = {entry["id"] for entry in settings["added_tokens"]}
     pieces, types = [], []
     for index in range(size):
         piece = tokenizer.convert_ids_to_tokens(index) if index < len(tokenizer) else None
@@ -74,6 +86,8 @@ def _pieces(tokenizer: Any, settings: Mapping[str, Any], size: int) -> tuple[lis
             types.append(TokenType.UNKNOWN)
         elif index in special:
             types.append(TokenType.CONTROL)
+        elif index in added:
+            types.append(TokenType.USER_DEFINED)
         elif settings["model"].get("byte_fallback") and piece.startswith("<0x"):
             types.append(TokenType.BYTE)
         else:
