@@ -80,6 +80,12 @@ def definition(name: str) -> Definition:
     )  # fmt: skip
 
 
+def variables(name: str, threads: int) -> dict[str, str]:
+    """Variables of an environment's workers; ``{workers}`` in them is the threads of the step, and two at least."""
+    own = {} if name == MAIN else definition(name).variables
+    return {key: value.format(workers=max(2, threads)) for key, value in own.items()}
+
+
 def root() -> Path:
     """The folder that the environments lie in."""
     return Path(os.environ.get("HARNESS_ENVIRONMENTS") or Path(sys.prefix) / "environments")

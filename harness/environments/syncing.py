@@ -119,7 +119,10 @@ def _import(wanted: Definition, log: Path) -> None:
     """Import what the environment is for: one that installs and does not import is not ready."""
     code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
     command = [str(environments.interpreter(wanted.name)), "-c", code, *wanted.imports]
-    _run(command, log, wanted.variables, f"environment '{wanted.name}' was installed and does not import")
+    _run(
+        command, log, environments.variables(wanted.name, 1),
+        f"environment '{wanted.name}' was installed and does not import",
+    )  # fmt: skip
 
 
 def _run(command: Sequence[str], log: Path, variables: Mapping[str, str], what: str) -> None:

@@ -111,7 +111,10 @@ def _recorded_quantization(checkpoint: Checkpoint, precision: str, device: str) 
 
     built_in = precision in ("bf16", "fp16") and told["bits"] == 4 and told["group_size"] in BUILT_IN_GROUPS
     kind = AwqConfig if method == "awq" else GPTQConfig
-    return kind(bits=told["bits"], backend=(_BUILT_IN if built_in else _IN_TORCH)[method])
+    config = kind(bits=told["bits"], backend=_IN_TORCH[method])
+    if built_in:  # which transformers' own list of backends does not have, for AWQ
+        config.backend = _BUILT_IN[method]
+    return config
 
 
 def _load_weights(

@@ -150,7 +150,8 @@ def _figure(content: Content, which: Key, made: list[Outcome], number: int) -> F
                 if bits and score:
                     lines.append(
                         {"task": task, "metric": metric, "method": str(one.key[0]),
-                         "curve": f"{family(str(one.key[0]))} @ {one.key[3]}", "precision": str(one.key[3]), "bits": bits["value"], "value": score["value"]}
+                         "curve": f"{family(str(one.key[0]))} @ {one.key[3]}", "precision": str(one.key[3]),
+                         "bits": bits["value"], "value": score["value"]}
                     )  # fmt: skip
         if lines:
             break

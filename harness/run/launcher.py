@@ -247,10 +247,8 @@ def environment_name(job: Mapping[str, Any]) -> str:
 
 def variables_of(job: Mapping[str, Any]) -> dict[str, str]:
     """Variables of a job's workers: threads and devices, and what its environment is defined with."""
-    name = environment_name(job)
-    own = {} if name == MAIN else environments.definition(name).variables
-    threads = str(threads_of(job["hardware"]))
-    return thread_environment(job["hardware"]) | {key: value.format(threads=threads) for key, value in own.items()}
+    own = environments.variables(environment_name(job), threads_of(job["hardware"]))
+    return thread_environment(job["hardware"]) | own
 
 
 def started(job: Mapping[str, Any], preload: Sequence[str], log: Path) -> Service:

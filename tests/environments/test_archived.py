@@ -31,7 +31,7 @@ print(json.dumps(describe_model(opened)["quantized_layers"]))
 
 
 def run_in(name, *arguments):
-    variables = {**os.environ, **environments.definition(name).variables, "OMP_NUM_THREADS": "2"}
+    variables = {**os.environ, **environments.variables(name, threads=2), "OMP_NUM_THREADS": "2"}
     done = subprocess.run([environments.python(name), *arguments], capture_output=True, text=True, env=variables)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout

@@ -27,7 +27,7 @@ def environment(needs):
 def inside(environment, tmp_path_factory):
     """What ``inside_gptq.py`` found, by name: run once, in the environment's own interpreter."""
     out = tmp_path_factory.mktemp("gptq") / "found.json"
-    variables = environments.definition("gptq").variables
+    variables = environments.variables("gptq", threads=2)
     command = [environments.python("gptq"), str(INSIDE), str(out)]
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=TESTS, env={**_clean(), **variables, "OMP_NUM_THREADS": "2"}
