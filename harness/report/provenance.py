@@ -49,6 +49,12 @@ def machine(content: Content) -> Section:
         rows = [Row([Value(key, kind="text"), Value(text, kind="text")]) for key, text in _flat(told.get(name) or {})]
         if rows:
             blocks.append(Table([Column("Fact", kind="text"), Column("Value", kind="text")], rows, title))
+    for name, soft in sorted((told.get("others") or {}).items()):
+        main = dict(_flat(told.get("soft") or {}))
+        rows = [Row([Value(key, kind="text"), Value(text, kind="text")]) for key, text in _flat(soft)
+                if main.get(key) != text]  # fmt: skip
+        title = f"Environment {name}, where it differs"
+        blocks.append(Table([Column("Fact", kind="text"), Column("Value", kind="text")], rows, title))
     canary = _canary(content)
     if canary is not None:
         blocks.append(canary)

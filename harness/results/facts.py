@@ -14,8 +14,9 @@ from typing import Any
 class Facts:
     """Facts of one suite's records. Every list is sorted or in record order, so the same records give the same facts.
 
-    ``environments``: hard and soft facts by installation (the latest record's). ``observed`` and ``last_lines`` are by
-    record name. ``commands`` are the distinct command lines by installation.
+    ``environments``: ``hard`` and ``soft`` facts by installation (the latest record's), and under ``others`` the soft
+    ones of each environment beside the main one. ``observed`` and ``last_lines`` are by record name. ``commands`` are
+    the distinct command lines by installation.
     """
 
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -31,7 +32,7 @@ def facts_of(records: Iterable[Mapping[str, Any]]) -> Facts:
         environment = record["environment"]
         installation = str(environment.get("installation"))
         if environment.get("hard"):
-            facts.environments[installation] = {"hard": environment["hard"], "soft": environment.get("soft") or {}}
+            _take(facts.environments.setdefault(installation, {"hard": {}, "soft": {}, "others": {}}), environment)
         commands = facts.commands.setdefault(installation, [])
         if record["command"] and list(record["command"]) not in commands:
             commands.append(list(record["command"]))
@@ -40,6 +41,16 @@ def facts_of(records: Iterable[Mapping[str, Any]]) -> Facts:
         if record["log_tail"] and record["status"] not in ("done", "skipped"):
             facts.last_lines[record["record"]] = _last_line(record["log_tail"])
     return facts
+
+
+def _take(told: dict[str, Any], environment: Mapping[str, Any]) -> None:
+    """Keep a record's facts; soft ones of other environments than the main one by their name."""
+    soft = environment.get("soft") or {}
+    told["hard"] = environment["hard"]
+    if (name := soft.get("environment", "main")) == "main":
+        told["soft"] = soft
+    else:
+        told["others"][name] = soft
 
 
 def _last_line(lines: Iterable[str]) -> str:

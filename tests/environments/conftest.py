@@ -78,6 +78,7 @@ def run_suite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[
         files = [path for path in sorted((folder / "results").glob("*/*/*.json")) if path.name != "plan.json"]
         records = [json.loads(path.read_text()) for path in files]
         found = {"output": done.stdout + done.stderr, "code": done.returncode, "cache": folder / "results" / ".cache"}
+        found["left"] = sorted(path.name for path in folder.iterdir())
         for record in records:
             where = record["coordinates"]
             found[where["method"], where["task"] or record["operation"]] = record

@@ -117,6 +117,33 @@ def test_a_worker_runs_under_its_environment_and_the_record_says_which(defined, 
     assert records["b"]["environment"]["hard_id"] == records["c"]["environment"]["hard_id"]
 
 
+def test_an_environment_that_went_away_ends_its_own_steps_alone(defined, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(FAKES))
+    defined("demo", [], [])
+    store = Store(tmp_path / "results")
+    jobs = [make_job("a", environment="demo"), make_job("b"), make_job("c", input="a")]
+    outcome = launcher.run(jobs, store, preload=(), canary=False)
+    records = {record["step"]: record for record in store.records("fakes").records}
+    assert [records[step]["status"] for step in "abc"] == ["crashed", "done", "skipped"] and outcome.exit_code == 1
+    assert records["a"]["reason"] == "needs the environment 'demo': harness env sync demo"
+
+
+def test_one_that_is_half_removed_is_not_ready(defined, wheel, monkeypatch):
+    defined("demo", [wheel("shadowed", "2.0")], ["shadowed"])
+    syncing.sync("demo")
+    monkeypatch.setattr(syncing.shutil, "rmtree", lambda *_args, **_more: None)
+    with pytest.raises(StoreError, match="cannot be removed"):
+        syncing.remove("demo")
+    assert environments.lacking("demo") is not None
+
+
+def test_one_over_another_main_environment_is_not_ready(defined, wheel, monkeypatch):
+    defined("demo", [wheel("shadowed", "2.0")], ["shadowed"])
+    syncing.sync("demo")
+    monkeypatch.setattr(sys, "prefix", "/elsewhere")
+    assert "another main environment" in environments.lacking("demo")
+
+
 def test_a_job_of_a_missing_environment_is_refused_with_the_command(defined, tmp_path):
     defined("demo", [], [])
     file = tmp_path / "job.json"

@@ -70,6 +70,31 @@ def test_f16_agrees_with_transformers_in_fp32(request, name, in_llama_cpp, make_
     assert scorer.complete([windows[0][:50]], 20) == plain.complete([windows[0][:50]], 20)
 
 
+def test_what_a_configuration_may_say_otherwise_is_converted_too(in_llama_cpp, make_job, tmp_path, embedded):
+    """Biases, a head size of its own, another rotation, an output of its own, more entries than the tokenizer has."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=2056, hidden_size=96, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=32, attention_bias=True, max_position_embeddings=256, tie_word_embeddings=False,
+        rope_parameters={"rope_type": "default", "rope_theta": 500000.0}, rms_norm_eps=1e-5, initializer_range=0.3,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    for name, parameter in model.named_parameters():
+        if name.endswith("bias"):
+            torch.nn.init.normal_(parameter, std=0.5)
+    model.save_pretrained(tmp_path)
+    checkpoint = embedded.with_parts(model=tmp_path)
+    plain, (_, scorer) = open_scorer(make_job(checkpoint)), in_llama_cpp(checkpoint, type="F32")
+    windows = [list(range(3, 163)), list(range(2055, 1955, -1))]
+    for ours, theirs in zip(scorer.log_probabilities(windows), plain.log_probabilities(windows), strict=True):
+        away = numpy.abs(ours - theirs)
+        # Keys and values are kept in 16 bits, and these weights are large.
+        assert away.max() < 0.3 and away.mean() < 0.01 and numpy.abs(theirs).max() > 5
+    assert scorer._runtime.tokenize(WORDS) == scorer.encode(WORDS)
+
+
 @pytest.mark.parametrize("name", ["embedded", "stories", "llama"])
 def test_text_becomes_the_same_ids_in_the_file(request, name, in_llama_cpp):
     checkpoint = request.getfixturevalue(name)
@@ -87,6 +112,19 @@ def test_32_bits_are_exact_to_rounding(embedded, in_llama_cpp, make_job):
         assert ours.shape == theirs.shape and ours.dtype == numpy.float32
         assert float((numpy.exp(theirs) * (theirs - ours)).sum(axis=1).max()) < 1e-4
         assert numpy.allclose(numpy.exp(ours).sum(axis=1), 1.0, atol=1e-4)
+
+
+def test_a_context_grows_with_what_is_read(embedded, in_llama_cpp):
+    """Short texts, longer ones, as long as the model takes: llama.cpp aborts where a batch is too small for them."""
+    _, scorer = in_llama_cpp(embedded, type="F16")
+    text = windows_of(scorer, length=512)[0]
+    for length in (5, 60, 200, 255, 257, 400, 512):
+        assert len(scorer.target_log_probabilities([text[:length]])[0]) == length - 1
+    together: list[list[int]] = []
+    scorer.generate([text[:300], text[7:307]], 20, together.append)
+    assert len(together) == 20
+    with pytest.raises(StepError, match="513 tokens do not fit the model's context of 512"):
+        scorer.target_log_probabilities([[*text[:512], 1]])
 
 
 def test_several_texts_side_by_side_are_each_by_itself(embedded, in_llama_cpp):
@@ -151,6 +189,14 @@ def test_mean_squares_by_hand(llama, make_job):
     by_hand = seen[0].reshape(-1, layer.in_features).square().mean(dim=0)
     assert numpy.allclose(found["model.layers.1.mlp.down_proj"], by_hand.numpy(), rtol=1e-4)
     assert set(found) == {name for name, one in model.named_modules() if isinstance(one, torch.nn.Linear)}
+
+
+def test_a_tied_output_is_weighted_under_the_name_that_the_file_has(embedded):
+    from harness.models.gguf.making import _importance
+
+    model = load_merged(embedded, "fp32", Hardware())
+    found = _importance(model, [list(range(5, 45))])
+    assert len(found) == 29 and "output.weight" not in found and found["token_embd.weight"].shape == (256,)
 
 
 def test_importance_changes_the_codes_and_is_recorded(embedded, run):

@@ -123,6 +123,7 @@ def test_a_suite_runs_it_beside_the_others(run_suite):
     found = run_suite(SUITE)
     assert found["code"] == 0, found["output"]
     methods = [key[0] for key in found if isinstance(key, tuple) and key[1] == "perplexity(windows=4)"]
+    assert found["left"] == ["results", "small.yaml"], "gptqmodel's logs lie where the user stands"
     starts = ("gptq", "rtn", "lora >")
     gptq, plain, chain = (next(name for name in methods if name.startswith(start)) for start in starts)
     assert found[gptq, "compress"]["environment"]["soft"]["environment"] == "gptq"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 FILE = "model.gguf"
 MOST_AT_ONCE = 512
+# Contexts grow by so many tokens at a time.
+STEP = 256
 
 
 def open_scorer(job: Job) -> GgufScorer:
@@ -63,7 +65,8 @@ class LlamaCpp:
         if tokens > self.max_length:
             raise StepError(f"{tokens} tokens do not fit the model's context of {self.max_length}")
         if rows > self._rows or tokens > self._tokens:
-            self._open(max(rows, self._rows), max(tokens, self._tokens))
+            whole = min(self.max_length, -(-tokens // STEP) * STEP)
+            self._open(max(rows, self._rows), max(whole, self._tokens))
         library.llama_memory_clear(library.llama_get_memory(self._context), True)
 
     def read(self, rows: Sequence[Sequence[int]], start: int, *, every: bool) -> numpy.ndarray:
@@ -129,7 +132,7 @@ class LlamaCpp:
             self._context = library.llama_init_from_model(self._model, options)
         if not self._context:
             raise StepError(f"llama.cpp cannot make a context: {said.last_error() or 'no reason given'}")
-        self._rows, self._tokens = rows, int(library.llama_n_ctx(self._context)) // rows
+        self._rows, self._tokens = rows, tokens
 
 
 class GgufScorer(TextSide):
