@@ -57,7 +57,7 @@ def main(out: Path) -> None:
     ids = torch.arange(3, 203)[None]
     with torch.no_grad():
         numpy.save(out / "logits.npy", opened.model(input_ids=ids).logits[0].numpy())
-    found = {"refused": refused, "opened_by": dict(made.opened_by), "model": str(made.parts["model"])}
+    found = {"refused": refused, "model": str(made.parts["model"])}
     (out / "found.json").write_text(json.dumps(found))
 
 

@@ -22,8 +22,8 @@ import numpy, torch
 from harness.contract import Checkpoint, Hardware
 from harness.models.inspect import describe_model
 from harness.models.loading import load_model
-model, backend, out = sys.argv[1:]
-opened = load_model(Checkpoint("causal", {"model": Path(model)}, opened_by={"backend": backend}), "fp32", Hardware())
+model, out = sys.argv[1:]
+opened = load_model(Checkpoint("causal", {"model": Path(model)}), "fp32", Hardware())
 with torch.no_grad():
     numpy.save(out, opened(input_ids=torch.arange(3, 203)[None]).logits[0].numpy())
 print(json.dumps(describe_model(opened)["quantized_layers"]))
@@ -55,7 +55,7 @@ def test_the_maintained_library_computes_what_auto_gptq_computes(needs, tmp_path
     run_in("auto_gptq", str(HERE / "inside_auto_gptq.py"), str(tmp_path))
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["refused"] == "Load pretrained model to do quantization requires CUDA available."
-    said = run_in("gptq", "-c", OPEN, found["model"], found["opened_by"]["backend"], str(tmp_path / "theirs.npy"))
+    said = run_in("gptq", "-c", OPEN, found["model"], str(tmp_path / "theirs.npy"))
     assert json.loads(said.splitlines()[-1]) == {"gptq int4": 28}
     own, theirs = numpy.load(tmp_path / "logits.npy"), numpy.load(tmp_path / "theirs.npy")
     # Embeddings are shipped in 16 bits, the package keeps 32.
