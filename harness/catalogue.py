@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from harness import environments
-from harness.contract import Adapter, Task
+from harness.contract import Adapter, Hardware, Task
 from harness.errors import UsageError, did_you_mean
 from harness.parameters import build_params
 
 __all__ = [
     "adapter_class", "adapter_names", "build_params", "forget", "group_of", "load_adapter", "load_task",
-    "missing_packages", "missing_software", "module_of", "register", "task_class", "task_names",
+    "missing_packages", "missing_software", "module_of", "refuses_here", "register", "task_class", "task_names",
 ]  # fmt: skip
 
 # Where the name that is imported is not the name that is installed.
@@ -133,6 +133,13 @@ def missing_software(kind: type[Adapter]) -> list[str]:
         elif (reason := environments.lacking(environment)) is not None:
             found.append(reason)
     return list(dict.fromkeys(found))
+
+
+def refuses_here(kind: type[Adapter], device: str) -> str | None:
+    """Why a technique with its defaults makes no sense on a device, whatever is installed; None where it does."""
+    if device not in kind.devices:
+        return f"does not run on {device}"
+    return kind(kind.Params()).skip(kind.precisions[0], Hardware(device=device))
 
 
 @cache

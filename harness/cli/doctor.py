@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from harness import catalogue
-from harness.run.environment import library_versions, machine_facts
+from harness.run.environment import gpu_names, library_versions, machine_facts
 
 
 def examine() -> dict[str, Any]:
     """Look at the machine and at every technique's packages, without importing any of them."""
     techniques = {}
     for name in catalogue.adapter_names():
-        missing = catalogue.missing_software(catalogue.adapter_class(name))
+        kind = catalogue.adapter_class(name)
+        refused = [catalogue.refuses_here(kind, device) for device in (["cpu", "cuda"] if gpu_names() else ["cpu"])]
+        missing = catalogue.missing_software(kind)
+        if all(refused):
+            missing = [str(refused[0])]
         techniques[name] = {"runs": not missing, "missing": missing}
     return {"machine": machine_facts(), "libraries": library_versions(), "techniques": techniques}
 

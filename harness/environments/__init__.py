@@ -8,13 +8,14 @@ which are there, ``harness.environments.syncing`` makes them.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from harness.errors import UsageError, did_you_mean
 
@@ -103,6 +104,23 @@ def python(name: str) -> str:
     if reason := lacking(name):
         raise UsageError(reason)
     return str(interpreter(name))
+
+
+def hold(name: str) -> TextIO | None:
+    """Keep an environment from being made anew or removed until what is returned is closed; None for ``main``."""
+    if name == MAIN:
+        return None
+    try:
+        file = lock_file(name).open("a")
+    except OSError:  # of a place that cannot be written nobody removes anything
+        return None
+    fcntl.flock(file, fcntl.LOCK_SH)
+    return file
+
+
+def lock_file(name: str) -> Path:
+    """What is locked by whoever uses an environment (shared) or changes it (alone)."""
+    return root() / f".{name}.lock"
 
 
 def interpreter(name: str) -> Path:

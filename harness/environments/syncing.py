@@ -83,10 +83,10 @@ def build_cache(variables: Mapping[str, str]) -> Path:
 
 @contextlib.contextmanager
 def _alone(name: str) -> Iterator[None]:
-    """Wait for whoever else makes the same environment; ``StoreError`` where its folder cannot be written."""
+    """Wait for whoever makes or uses the same environment; ``StoreError`` where its folder cannot be written."""
     try:
         environments.root().mkdir(parents=True, exist_ok=True)
-        lock = (environments.root() / f".{name}.lock").open("w")
+        lock = environments.lock_file(name).open("a")
     except OSError as error:
         where = environments.root()
         raise StoreError(

@@ -254,11 +254,12 @@ def variables_of(job: Mapping[str, Any]) -> dict[str, str]:
 def started(job: Mapping[str, Any], preload: Sequence[str], log: Path) -> Service:
     """A new server of the job's environment; ``UsageError`` with the command that helps where that is not set up."""
     name = environment_name(job)
+    held = environments.hold(name)
     python = environments.python(name)
     own = None if name == MAIN else environments.definition(name).preload
     if preload and own is not None:
         preload = own
-    return Service(python, preloaded(preload, job["hardware"]), variables_of(job), log)
+    return Service(python, preloaded(preload, job["hardware"]), variables_of(job), log, held)
 
 
 def preloaded(packages: Sequence[str], hardware: Mapping[str, Any]) -> tuple[str, ...]:

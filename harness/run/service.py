@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from harness.errors import StepError
 
@@ -22,11 +22,14 @@ class ServerGone(StepError):
 
 
 class Service:
-    """One running server of the interpreter ``python``. Its own output goes to ``log``."""
+    """One running server of the interpreter ``python``, its own output in ``log``; ``held`` is closed at its end."""
 
-    def __init__(self, python: str, preload: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, python: str, preload: Sequence[str], variables: Mapping[str, str], log: Path, held: TextIO | None = None
+    ) -> None:
         self.variables = dict(variables)
         self._python = python
+        self._held = held
         self._buffer = b""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -88,6 +91,8 @@ class Service:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        if self._held is not None:
+            self._held.close()
 
     def _expect(self, key: str, seconds: float) -> dict[str, Any]:
         message = self.receive(seconds)

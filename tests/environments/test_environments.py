@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -142,6 +143,32 @@ def test_one_over_another_main_environment_is_not_ready(defined, wheel, monkeypa
     syncing.sync("demo")
     monkeypatch.setattr(sys, "prefix", "/elsewhere")
     assert "another main environment" in environments.lacking("demo")
+
+
+def test_what_is_in_use_is_not_changed(defined, wheel):
+    """`env sync` and `env remove` wait until the sweep that uses the environment has ended."""
+    defined("demo", [wheel("shadowed", "2.0")], ["shadowed"])
+    syncing.sync("demo")
+    held = [environments.hold("demo"), environments.hold("demo")]
+    removing = threading.Thread(target=syncing.remove, args=("demo",))
+    removing.start()
+    removing.join(timeout=0.3)
+    assert removing.is_alive() and environments.lacking("demo") is None
+    for one in held:
+        one.close()
+    removing.join(timeout=20)
+    assert not removing.is_alive() and environments.lacking("demo") is not None
+
+
+def test_what_this_machine_refuses_is_not_called_runnable(monkeypatch):
+    from harness import catalogue
+    from harness.cli import doctor
+
+    monkeypatch.setattr(doctor, "gpu_names", lambda: ())
+    monkeypatch.setattr(catalogue.environments, "lacking", lambda name: None)
+    found = doctor.examine()["techniques"]
+    assert found["gptq"] == {"runs": True, "missing": []}
+    assert not found["auto_gptq"]["runs"] and "without CUDA" in found["auto_gptq"]["missing"][0]
 
 
 def test_a_job_of_a_missing_environment_is_refused_with_the_command(defined, tmp_path):
