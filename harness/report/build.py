@@ -80,12 +80,12 @@ def content_of(results_folder: Path | str, suite: str, installation: str | None 
 
 
 def _found_as(records: Iterable[Mapping[str, Any]], installation: str) -> dict[str, str]:
-    """What methods of one installation really made, by their names, where a record says that it is something else."""
-    return {
-        record["coordinates"]["method"]: record["observed"]["found_as"]
-        for record in records
-        if record["observed"].get("found_as") and record["environment"].get("installation") == installation
-    }
+    """What methods of one installation really made, by their names, where the latest record says so."""
+    found: dict[str, str | None] = {}
+    for record in sorted(records, key=lambda record: (record["started"], record["record"])):
+        if record["operation"] == "compress" and record["environment"].get("installation") == installation:
+            found[record["coordinates"]["method"]] = record["observed"].get("found_as")
+    return {method: name for method, name in found.items() if name}
 
 
 def _methods(frame: pandas.DataFrame, plan: Mapping[str, Any]) -> list[Any]:
