@@ -166,6 +166,12 @@ class Checkpoint:
         )
 
 
+    def with_model(self, folder: Path) -> Checkpoint:
+        """Return a checkpoint with the model in ``folder`` in place of its own and of adapters over it."""
+        parts = {name: path for name, path in self.parts.items() if name != "peft"}
+        return Checkpoint(self.kind, parts).with_parts(model=folder)
+
+
 class Meter(Protocol):
     """What an operation may tell the meter. It never reads a clock itself."""
 

@@ -7,6 +7,7 @@ words of ours, and opened by the maintained library.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +23,8 @@ from harness.models.stored import read_tensors, write_in_16_bits
 def folder_of_that_time(job: Job, folder: Path, name: str, group_size: int | None) -> Path:
     """Fill ``folder`` with the job's model as transformers 4.51 reads it; weights are linked.
 
-    ``StepError`` for a model that is quantised already, rotary embeddings that are
-    scaled, and a group that does not divide a layer's inputs, which the packages take without a word.
+    ``StepError`` for a model that is quantised already, rotary embeddings that are scaled, and a group that does not
+    divide a layer's inputs, which the packages take without a word.
     """
     source = job.checkpoint.parts["model"]
     config = json.loads((source / "config.json").read_text())
@@ -58,8 +59,7 @@ def keep(job: Job, model: Any, saved: Path, quantization: Mapping[str, Any]) -> 
     config |= {"quantization_config": dict(quantization), "dtype": "bfloat16"}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     job.meter.metric("parameters", _parameters(source))
-    parts = dict(job.checkpoint.parts)
-    return Checkpoint(kind=job.checkpoint.kind, parts=parts).with_parts(model=folder)
+    return job.checkpoint.with_model(folder)
 
 
 def _config_of_that_time(config: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -75,11 +75,6 @@ def _config_of_that_time(config: Mapping[str, Any], name: str) -> dict[str, Any]
 
 
 def _parameters(source: Path) -> int:
-    total = 0
-    for file in weight_files(source):
-        for item in safetensors_header(file).values():
-            size = 1
-            for length in item["shape"]:
-                size *= length
-            total += size
-    return total
+    """Number of weights in a folder's files."""
+    shapes = [item["shape"] for file in weight_files(source) for item in safetensors_header(file).values()]
+    return sum(map(math.prod, shapes))

@@ -16,7 +16,7 @@ from typing import Any
 from harness.contract import Checkpoint, Job
 from harness.errors import StepError
 from harness.models.inspect import describe_model
-from harness.models.loading import load_merged, load_model, load_tokenizer
+from harness.models.loading import load_model, load_plain, load_tokenizer
 from harness.models.stored import read_tensors, write_in_16_bits
 
 WINDOWS_AT_ONCE = 8
@@ -48,7 +48,7 @@ def quantize_calibrated(job: Job, recipe: Recipe, windows: Sequence[Sequence[int
     inputs are no multiple of the group, and where windows are too short to be used.
     """
     with job.meter.span("load"):
-        model = load_merged(job.checkpoint, "fp32", job.hardware)
+        model = load_plain(job.checkpoint, job.hardware, recipe.method)
     layers = _check(model, recipe, windows)
     folder = job.part("model")
     with tempfile.TemporaryDirectory(dir=job.output.resolve()) as plain:
@@ -62,8 +62,7 @@ def quantize_calibrated(job: Job, recipe: Recipe, windows: Sequence[Sequence[int
         with job.meter.span("save"):
             quantised.save(str(folder))
             _as_shipped(folder, Path(plain))
-    parts = {name: path for name, path in job.checkpoint.parts.items() if name not in ("model", "peft")}
-    made = Checkpoint(kind=job.checkpoint.kind, parts=parts).with_parts(model=folder)
+    made = job.checkpoint.with_model(folder)
     with job.meter.span("inspect"):
         found = describe_model(load_model(made, "bf16", job.hardware))
     job.meter.observe("model", found)
@@ -79,8 +78,6 @@ def _check(model: Any, recipe: Recipe, windows: Sequence[Sequence[int]]) -> int:
     from gptqmodel.models.auto import MODEL_MAP
 
     name = recipe.method
-    if already := describe_model(model)["quantized_layers"]:
-        raise StepError(f"{', '.join(already)} weights are quantised already: {name} needs the plain ones")
     kind = model.config.model_type
     if kind not in MODEL_MAP:
         raise StepError(f"gptqmodel does not know {kind} models: {name} works on those that it lists, llama among them")

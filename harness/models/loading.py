@@ -8,7 +8,7 @@ from typing import Any
 from harness.contract import Checkpoint, Hardware
 from harness.errors import ModelError, StepError
 from harness.models.architectures import auto_class
-from harness.models.inspect import quantized_storage
+from harness.models.inspect import describe_model, quantized_storage
 
 # gptqmodel's kernels that need no compiler, by method: torch's own product with packed 4-bit codes where it takes them,
 # else codes unpacked in plain torch. On a GPU the library chooses.
@@ -90,6 +90,14 @@ def load_merged(checkpoint: Checkpoint, precision: str, hardware: Hardware) -> A
     except (AttributeError, ValueError) as error:
         reason = f"{kind} cannot be merged into the weights: nothing can be done to the model after it"
         raise StepError(reason) from error
+
+
+def load_plain(checkpoint: Checkpoint, hardware: Hardware, name: str) -> Any:
+    """The merged model in float32 for the technique ``name``; ``StepError`` where its weights are quantised already."""
+    model = load_merged(checkpoint, "fp32", hardware)
+    if already := describe_model(model)["quantized_layers"]:
+        raise StepError(f"{', '.join(already)} weights are quantised already: {name} needs the plain ones")
+    return model
 
 
 def base_model(model: Any) -> Any:

@@ -1,4 +1,4 @@
-"""bitsandbytes through transformers: the configuration that is really used, and what quantising a checkpoint does."""
+"""Quantising without data: by bitsandbytes and torchao through transformers, and by rounding to the nearest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from harness.contract import Checkpoint, Job
 from harness.errors import StepError
 from harness.models.inspect import check_groups, describe_model
-from harness.models.loading import load_merged, load_model
+from harness.models.loading import load_merged, load_model, load_plain
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,7 @@ def quantize(job: Job, recipe: Recipe) -> Checkpoint:
         if "peft" in source.parts:
             with meter.span("merge"):
                 load_merged(source, job.precision, job.hardware).save_pretrained(folder)
-            parts = {name: path for name, path in source.parts.items() if name != "peft"}
-            source = Checkpoint(kind=source.kind, parts=parts).with_parts(model=Path(folder))
+            source = source.with_model(Path(folder))
         check_groups(source.parts["model"], recipe.group_size)
         with meter.span("compress"):
             model = load_model(
@@ -119,9 +118,7 @@ def round_weights(job: Job, bits: int, group_size: int | None, symmetric: bool) 
     from harness.models.rtn import round_model
 
     with job.meter.span("load"):
-        model = load_merged(job.checkpoint, "fp32", job.hardware)
-    if already := describe_model(model)["quantized_layers"]:
-        raise StepError(f"{', '.join(already)} weights are quantised already: rtn needs the plain ones")
+        model = load_plain(job.checkpoint, job.hardware, "rtn")
     with job.meter.span("compress"), torch.no_grad():
         model = round_model(model, Grid(bits, group_size, symmetric))
         for parameter in model.parameters():
@@ -138,5 +135,4 @@ def _kept(job: Job, model: Any, storage: str) -> Checkpoint:
     job.meter.metric("parameters", found["parameters"])
     with job.meter.span("save"):
         model.save_pretrained(job.part("model"))
-    parts = {name: path for name, path in job.checkpoint.parts.items() if name not in ("model", "peft")}
-    return Checkpoint(kind=job.checkpoint.kind, parts=parts).with_parts(model=job.part("model"))
+    return job.checkpoint.with_model(job.part("model"))

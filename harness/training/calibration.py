@@ -1,4 +1,4 @@
-"""The data that a compression is calibrated on: its parameters, and windows cut from the training split."""
+"""What techniques share that calibrate: their base, their parameters, and windows cut from the training split."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract import Job, param
+from harness.contract import Adapter, Job, param
 from harness.errors import DataError
 
 
@@ -20,6 +20,18 @@ class CalibrationParams:
     calibration_view: str = param(
         "text", "the view that the windows are cut from", choices=("text", "instructions")
     )
+
+
+class Calibrated(Adapter):
+    """A compression against calibration text, after which nothing can follow; by default it always calibrates."""
+
+    takes = frozenset({"model", "tokenizer"})
+    gives = frozenset({"model"})
+    ends = "leaves integer weights, which nothing here trains or quantises further"
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params)
+        self.view = params.calibration_view
 
 
 def calibration_windows(job: Job, params: CalibrationParams, tokenizer: Any = None) -> list[list[int]]:

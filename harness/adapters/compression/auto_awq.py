@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.contract import Adapter, Checkpoint, Job, param
-from harness.training.calibration import CalibrationParams, calibration_windows
+from harness.contract import Checkpoint, Job, param
+from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
-class AutoAwq(Adapter):
+class AutoAwq(Calibrated):
     """Quantises under the transformers of its time; ``awq`` is the same technique in the library that is kept.
 
     On a CPU autoawq 0.2.9 restores weights between its trials from what is no copy there, and damages the model without
@@ -20,20 +20,13 @@ class AutoAwq(Adapter):
     requires = ("torch", "transformers", "awq")
     environment = "auto_awq"
     precisions = ("bf16", "fp16")
-    takes = frozenset({"model", "tokenizer"})
-    gives = frozenset({"model"})
     revision = 1
     refuses = frozenset({"peft"})
-    ends = "leaves integer weights, which nothing here trains or quantises further"
 
     @dataclass(frozen=True)
     class Params(CalibrationParams):
         group_size: int = param(128, "weights that share a scale", choices=(16, 32, 64, 128))
         corrected: bool = param(True, "weights are restored from copies; false: the package as released")
-
-    def __init__(self, params: Params) -> None:
-        super().__init__(params)
-        self.view = params.calibration_view
 
     @classmethod
     def software(cls, operation: str) -> tuple[str, tuple[str, ...]]:

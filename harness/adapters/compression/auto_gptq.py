@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.contract import Adapter, Checkpoint, Hardware, Job, param
-from harness.training.calibration import CalibrationParams, calibration_windows
+from harness.contract import Checkpoint, Hardware, Job, param
+from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
-class AutoGptq(Adapter):
+class AutoGptq(Calibrated):
     """Quantises under the transformers of its time, on a GPU; ``gptq`` is the same technique in the kept library."""
 
     summary = "GPTQ by the archived auto-gptq"
     source = "Frantar et al. 2022, arXiv:2210.17323; library: auto-gptq 0.7.1 (archived 2025)"
     requires = ("torch", "transformers", "auto_gptq")
     environment = "auto_gptq"
-    takes = frozenset({"model", "tokenizer"})
-    gives = frozenset({"model"})
     revision = 1
     refuses = frozenset({"peft"})
-    ends = "leaves integer weights, which nothing here trains or quantises further"
 
     @dataclass(frozen=True)
     class Params(CalibrationParams):
@@ -27,10 +24,6 @@ class AutoGptq(Adapter):
         group_size: int | None = param(128, "weights that share a scale; a whole row for null", low=1)
         symmetric: bool = param(True, "the grid is centred on zero, without a zero point")
         activation_order: bool = param(False, "columns in the order of their inputs' size (desc_act)")
-
-    def __init__(self, params: Params) -> None:
-        super().__init__(params)
-        self.view = params.calibration_view
 
     @classmethod
     def software(cls, operation: str) -> tuple[str, tuple[str, ...]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.contract import Adapter, Checkpoint, Job, param
-from harness.training.calibration import CalibrationParams, calibration_windows
+from harness.contract import Checkpoint, Job, param
+from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
-class Awq(Adapter):
+class Awq(Calibrated):
     """Scales input channels by the size of what calibration text puts in, rounds, and divides the scales out again.
 
     The inverse scales go into the layer before (a norm, say), so that nothing is added to the model. On a CPU
@@ -20,10 +20,7 @@ class Awq(Adapter):
     requires = ("torch", "transformers", "gptqmodel")
     environment = "gptq"
     precisions = ("bf16", "fp16")
-    takes = frozenset({"model", "tokenizer"})
-    gives = frozenset({"model"})
     revision = 1
-    ends = "leaves integer weights, which nothing here trains or quantises further"
 
     @dataclass(frozen=True)
     class Params(CalibrationParams):
@@ -31,10 +28,6 @@ class Awq(Adapter):
             128, "weights that share a scale; a whole row for null", choices=(None, 16, 32, 64, 128)
         )
         symmetric: bool = param(False, "the grid is centred on zero, without a zero point")
-
-    def __init__(self, params: Params) -> None:
-        super().__init__(params)
-        self.view = params.calibration_view
 
     def compress(self, job: Job) -> Checkpoint:
         """Scale and quantise the linear layers (adapters merged first)."""

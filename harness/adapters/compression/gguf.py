@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract import Adapter, Checkpoint, Job, param
-from harness.training.calibration import CalibrationParams, calibration_windows
+from harness.contract import Checkpoint, Job, param
+from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
-class Gguf(Adapter):
+class Gguf(Calibrated):
     """Converts a Llama or GPT-2 to GGUF, quantises it with llama.cpp, and opens it there.
 
     llama.cpp computes in types of its own, whatever the cell's precision: that is of the training before, if any. With
@@ -21,8 +21,6 @@ class Gguf(Adapter):
     requires = ("llama_cpp", "gguf", "torch", "transformers")
     environment = "gguf"
     devices = ("cpu",)
-    takes = frozenset({"model", "tokenizer"})
-    gives = frozenset({"model"})
     revision = 1
     ends = "makes a file that llama.cpp alone reads"
 
@@ -36,7 +34,8 @@ class Gguf(Adapter):
 
     def __init__(self, params: Any) -> None:
         super().__init__(params)
-        self.view = params.calibration_view if params.importance else None
+        if not params.importance:
+            self.view = None
 
     def compress(self, job: Job) -> Checkpoint:
         """Convert (adapters merged first), quantise, and read back which types the tensors really have."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.contract import Adapter, Checkpoint, Job, param
-from harness.training.calibration import CalibrationParams, calibration_windows
+from harness.contract import Checkpoint, Job, param
+from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
-class Gptq(Adapter):
+class Gptq(Calibrated):
     """Quantises layer after layer with second-order information from calibration text; the rest stays in 16 bits.
 
     On a CPU, 4-bit codes in groups are multiplied by torch's own kernel at bf16 and fp16; else they are unpacked at
@@ -19,10 +19,7 @@ class Gptq(Adapter):
     source = "Frantar et al. 2022, arXiv:2210.17323; library: gptqmodel"
     requires = ("torch", "transformers", "gptqmodel", "optimum")
     environment = "gptq"
-    takes = frozenset({"model", "tokenizer"})
-    gives = frozenset({"model"})
     revision = 1
-    ends = "leaves integer weights, which nothing here trains or quantises further"
 
     @dataclass(frozen=True)
     class Params(CalibrationParams):
@@ -32,10 +29,6 @@ class Gptq(Adapter):
         )
         symmetric: bool = param(True, "the grid is centred on zero, without a zero point")
         activation_order: bool = param(False, "columns in the order of their inputs' size (desc_act)")
-
-    def __init__(self, params: Params) -> None:
-        super().__init__(params)
-        self.view = params.calibration_view
 
     def compress(self, job: Job) -> Checkpoint:
         """Quantise the linear layers (adapters merged first) against calibration text."""

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.contract import Checkpoint, Job
-from harness.errors import StepError
 from harness.models.gguf.converting import tensor_name, write_model
 from harness.models.gguf.quantizing import quantize_file, read_tensors
-from harness.models.gguf.runtime import FILE
+from harness.models.gguf.runtime import FILE, threads_of
 from harness.models.importance import mean_squares
-from harness.models.inspect import describe_model
-from harness.models.loading import load_merged, load_tokenizer
+from harness.models.loading import load_plain, load_tokenizer
 
 if TYPE_CHECKING:
     import numpy
@@ -28,9 +25,7 @@ def make_file(job: Job, kind: str, windows: Sequence[Sequence[int]] | None) -> C
     ``StepError`` for a model that is quantised already or whose architecture is not converted.
     """
     with job.meter.span("load"):
-        model, tokenizer = load_merged(job.checkpoint, "fp32", job.hardware), load_tokenizer(job.checkpoint)
-    if already := describe_model(model)["quantized_layers"]:
-        raise StepError(f"{', '.join(already)} weights are quantised already: gguf needs the plain ones")
+        model, tokenizer = load_plain(job.checkpoint, job.hardware, "gguf"), load_tokenizer(job.checkpoint)
     file = job.part("model") / FILE
     plain = file.with_suffix(".f32")
     with job.meter.span("convert"):
@@ -40,11 +35,10 @@ def make_file(job: Job, kind: str, windows: Sequence[Sequence[int]] | None) -> C
         with job.meter.span("calibrate"):
             importance = _importance(model, windows)
     with job.meter.span("compress"):
-        quantize_file(plain, file, kind, job.hardware.threads or len(os.sched_getaffinity(0)), importance)
+        quantize_file(plain, file, kind, threads_of(job), importance)
     plain.unlink()
     _say_what_is_there(job, kind, file)
-    parts = {name: path for name, path in job.checkpoint.parts.items() if name not in ("model", "peft")}
-    return Checkpoint(kind=job.checkpoint.kind, parts=parts).with_parts(model=file.parent)
+    return job.checkpoint.with_model(file.parent)
 
 
 def _importance(model: Any, windows: Sequence[Sequence[int]]) -> Mapping[str, numpy.ndarray]:

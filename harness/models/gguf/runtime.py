@@ -32,8 +32,12 @@ STEP = 256
 def open_scorer(job: Job) -> GgufScorer:
     """Open the GGUF file of the job's checkpoint with as many threads as the step has."""
     tokenizer = load_tokenizer(job.checkpoint) if "tokenizer" in job.checkpoint.parts else None
-    threads = job.hardware.threads or len(os.sched_getaffinity(0))
-    return GgufScorer(job.checkpoint.parts["model"] / FILE, tokenizer, threads)
+    return GgufScorer(job.checkpoint.parts["model"] / FILE, tokenizer, threads_of(job))
+
+
+def threads_of(job: Job) -> int:
+    """Threads that a step asks for, or every core that it may use."""
+    return job.hardware.threads or len(os.sched_getaffinity(0))
 
 
 class LlamaCpp:
