@@ -22,7 +22,8 @@ SHAPE = ("view", "layers", "hidden_size", "intermediate_size", "init")
 WEIGHTS = ("soft_weight", "cosine_weight")
 SPEED = "decode_tokens_per_second"
 EXPLANATION = (
-    "The teacher is the model that the stage was given. Quality is set beside the teacher's, and beside the same "
+    "The teacher is the model that the stage was given. Quality is set beside the teacher's (what is kept of it is the "
+    "ratio of the accuracies, or of the teacher's bits to the student's), and beside the same "
     "student that learnt as many tokens without a teacher, the control (alpha=0; of distilbert, its labels alone): the "
     "difference is what the teacher added, for the better below zero in bits and above it in accuracy. Both are paired "
     "over the test items. Asking the teacher costs forward passes, so that equally many tokens "

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.report.build import content_of
+from harness.report.build import compose, content_of
 from harness.report.content import Content
 from harness.report.document import Section, Table
 from harness.report.forgetting import forgetting
@@ -18,6 +18,7 @@ from harness.report.limits import limits
 from harness.report.lora_settings import lora_in_words, lora_settings
 from harness.report.numbers import plain, pretty
 from harness.report.optimisations import optimisations, partner
+from harness.report.pages import markdown
 from harness.report.ranks import ranks, ranks_in_words
 from harness.report.students import students, students_in_words
 from harness.report.tuning import tuning
@@ -72,6 +73,18 @@ def seconds(record: dict[str, Any]) -> list[float]:
 @pytest.mark.parametrize("suite", HAS)
 def test_a_report_has_the_sections_that_belong_to_its_suite(content: dict[str, Content], suite: str) -> None:
     assert {section for section in SECTIONS if section(content[suite]) is not None} == HAS[suite]
+
+
+@pytest.mark.parametrize("suite", sorted(path.parent.name for path in RESULTS.glob("*/rows.parquet")))
+def test_a_committed_report_is_what_the_records_give(suite: str) -> None:
+    """Whoever changes what a report says writes the committed ones anew: harness report SUITE.
+
+    Whoever measured here too has records of two installations, one of which it is made from.
+    """
+    committed = (RESULTS.parent / "reports" / suite / "README.md").read_text()
+    installations = sorted(path.parent.name for path in RESULTS.glob(f"{suite}/*/plan.json"))
+    made = (markdown(compose(content_of(RESULTS, suite, one))) for one in installations)
+    assert any(text == committed for text in made)
 
 
 def test_growth_by_hand(content: dict[str, Content]) -> None:
