@@ -228,6 +228,10 @@ _DECLARED = (
         "teacher_seconds", "s", "lower", "Teacher's forward passes",
         "Seconds that a distillation's forward passes through the teacher took, a part of its optimiser steps.",
     ),
+    Metric(
+        "teacher_cache_bytes", "B", "lower", "Kept answers of the teacher",
+        "Size on disk of the teacher's logits that a distillation kept for a later pass over its data.",
+    ),
     Metric("optimizer_steps", "1", "none", "Optimiser steps", "Optimiser steps that were really taken."),
     Metric(
         "overflow_steps", "1", "lower", "Overflowing steps",

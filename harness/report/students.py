@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.analyse.cells import CHAIN
 from harness.analyse.summary import compare
 from harness.errors import MethodError
@@ -134,8 +136,13 @@ def _row(content: Content, outcome: Outcome, here: list[Outcome], task: str, met
         _kept(content, outcome, teacher, task, metric), _difference(content, outcome, by_itself, task, metric),
         _ratio(content, outcome, teacher, SPEED), _memory(content, outcome, teacher),
         time_ratio(content, outcome.key, by_itself.key) if by_itself else Value(),
-        Value(pretty(asked["value"] / whole, "share", 2) if asked and whole else "-"),
+        Value(pretty(asked["value"] / whole, "share", 2) if asked and whole else "-", _kept_answers(lines)),
     ], row_kind(content, outcome))  # fmt: skip
+
+
+def _kept_answers(lines: dict[str, Any]) -> str:
+    kept = lines.get("teacher_cache_bytes")
+    return f"{pretty(kept['value'], 'B', 3)} of its answers kept" if kept else ""
 
 
 def _kept(content: Content, one: Outcome, teacher: Outcome | None, task: str, metric: str) -> Value:

@@ -4,6 +4,8 @@ The loss of one batch, summed over its loss-bearing tokens and divided by their 
 
     soft   x T^2 x KL(teacher_T || student_T)       Hinton et al. 2015, arXiv:1503.02531; of a masked model over every
                                                     token that is no padding, and divided by their number (DistilBERT)
+                                                    (of a teacher's top k alone: its softmax over these, the student's
+                                                    over the whole vocabulary)
     hard   x cross-entropy with the labels
     cosine x (1 - cos(student's, teacher's last hidden state)), over every token that is no padding (DistilBERT)
 """
@@ -22,6 +24,7 @@ from harness.models.loading import autocast
 from harness.models.scoring import IGNORED
 from harness.training.change import Change, save_model
 from harness.training.students import StudentShape, make_student
+from harness.training.teacher_memory import TeacherMemory
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,14 @@ class Weights:
         return bool(self.soft or self.cosine)
 
 
-def learn_from(job: Job, shape: StudentShape, weights: Weights, kind: str) -> Change:
-    """The change that makes a student of the model that is given, which becomes its teacher."""
-    lesson = Lesson(job, weights, shifted=kind == "causal")
+def learn_from(
+    job: Job, shape: StudentShape, weights: Weights, kind: str, memory: TeacherMemory | None = None
+) -> Change:
+    """The change that makes a student of the model that is given, which becomes its teacher.
+
+    With a ``memory`` it is asked once for each sequence.
+    """
+    lesson = Lesson(job, weights, shifted=kind == "causal", memory=memory)
 
     def prepare(model: Any, setup: TrainingSetup) -> Any:
         teacher = _frozen(model)
@@ -64,8 +72,8 @@ def learn_from(job: Job, shape: StudentShape, weights: Weights, kind: str) -> Ch
 class Lesson:
     """The teacher of one training, and the loss by which its student learns."""
 
-    def __init__(self, job: Job, weights: Weights, shifted: bool) -> None:
-        self.job, self.weights = job, weights
+    def __init__(self, job: Job, weights: Weights, shifted: bool, memory: TeacherMemory | None = None) -> None:
+        self.job, self.weights, self.memory = job, weights, memory
         self.teacher: Any = None
         self.precision, self.parts, self.shifted = "fp32", 1, shifted
         self.seconds = 0.0
@@ -91,24 +99,33 @@ class Lesson:
         # On a GPU the clock would see the launch alone.
         if self.job.hardware.device == "cpu":
             self.job.meter.metric("teacher_seconds", self.seconds)
+        if self.memory is not None:
+            self.job.meter.metric("teacher_cache_bytes", self.memory.bytes)
+            self.job.meter.observe("teacher_cache", self.memory.facts())
+            self.memory.close()
         self.teacher = None
 
     def _asked(self, given: Mapping[str, Any], hidden: bool) -> Any:
         if self.teacher is None:
             return None
-        import torch
-
         began = time.perf_counter()
-        with torch.no_grad(), autocast(self.precision, self.job.hardware.device):
-            answer = self.teacher(**given, output_hidden_states=hidden)
+        answer = self.memory.answer(given, self._forward) if self.memory is not None else self._forward(given, hidden)
         self.seconds += time.perf_counter() - began
         return answer
+
+    def _forward(self, given: Mapping[str, Any], hidden: bool = False) -> Any:
+        import torch
+
+        with torch.no_grad(), autocast(self.precision, self.job.hardware.device):
+            return self.teacher(**given, output_hidden_states=hidden)
 
 
 def distillation_loss(
     student: Any, teacher: Any, labels: Any, mask: Any, weights: Weights, tokens: Any, shifted: bool, parts: int = 1
 ) -> Any:
     """Scalar loss of outputs with ``logits`` [batch, length, vocabulary] and, for the cosine, ``hidden_states``.
+
+    A teacher with ``tokens`` has the logits of these alone, as ``TeacherMemory`` keeps them.
 
     ``shifted`` says that a position predicts the next label (causal models), not its own. ``tokens`` are those of the
     whole optimiser step, of which this is one of ``parts`` micro-batches.
@@ -129,6 +146,8 @@ def distillation_loss(
         own, other = (
             log_softmax(one.logits[:, cut][taught].float() / weights.temperature, dim=-1) for one in (student, teacher)
         )
+        if (tokens_kept := getattr(teacher, "tokens", None)) is not None:
+            own = own.gather(-1, tokens_kept[:, cut][taught])
         distance = kl_div(own, other, reduction="sum", log_target=True)
         total = total + weights.soft * weights.temperature**2 * distance * share
     if weights.cosine:

@@ -13,6 +13,7 @@ from harness.errors import StepError
 from harness.models.distilbert import distilbert_of
 from harness.training.distilling import Weights, distillation_loss
 from harness.training.students import StudentShape, alternate_layers, layers_of, make_student
+from harness.training.teacher_memory import TeacherMemory
 
 
 def softmax(values):
@@ -188,3 +189,87 @@ def test_adapters_of_the_teacher_are_merged_first(run, llama, open_live):
     adapted = run("lora", llama, rank=4, job={"steps": 4}).checkpoint
     made = run("distillation", adapted, layers=1, job={"steps": 4}).checkpoint
     assert "peft" not in made.parts and open_live(made).config.num_hidden_layers == 1
+
+
+LITTLE = {"steps": 12, "batch_size": 64, "evaluations": 1}
+"""Several passes over the data of these tests."""
+
+
+def test_kept_logits_train_as_a_teacher_that_is_asked_every_time(run, llama):
+    """To the bit where all is kept; with a whole vocabulary as top k but for the order of its sum."""
+    options = {"layers": 1, "view": "instructions", "optimizer": "adamw", "learning_rate": 1e-3}
+    asked = run("distillation", llama, job=LITTLE, **options)
+    kept = run("distillation", llama, job=LITTLE, cache="logits", **options)
+    facts = kept.meter.observed["teacher_cache"]
+    assert facts["recalled"] > facts["asked"] > 64, "a later pass has to recall what an earlier one asked"
+    assert kept.losses == asked.losses and kept.meter.metrics["teacher_cache_bytes"] == facts["bytes"]
+    assert not [path for path in kept.checkpoint.parts["model"].parent.iterdir() if path.name != "model"]
+    entries = llama_entries(llama)
+    every = run("distillation", llama, job=LITTLE, cache="top_k", top_k=entries, **options)
+    assert every.losses == pytest.approx(asked.losses, rel=1e-4)
+    few = run("distillation", llama, job=LITTLE, cache="top_k", top_k=8, **options)
+    assert few.meter.metrics["teacher_cache_bytes"] == facts["bytes"] * 8 * 8 // (4 * entries)
+    assert few.losses[-1] < few.losses[0] and few.losses != asked.losses
+
+
+def llama_entries(checkpoint):
+    import json
+
+    return json.loads((checkpoint.parts["model"] / "config.json").read_text())["vocab_size"]
+
+
+def test_a_top_k_loss_equals_a_computation_by_hand():
+    generator = numpy.random.default_rng(3)
+    student, teacher = outputs(generator), outputs(generator)
+    largest = teacher.logits.topk(2)
+    kept = SimpleNamespace(logits=largest.values, tokens=largest.indices)
+    labels = torch.ones(2, 4, dtype=torch.long)
+    expected = 0.0
+    for row in range(2):
+        for position in range(3):
+            own = softmax(student.logits[row, position].double().numpy() / 2)
+            given = teacher.logits[row, position].double().numpy()
+            best = numpy.argsort(-given)[:2]
+            target = softmax(given[best] / 2)
+            expected += 4 * (target * numpy.log(target / own[best])).sum() / 6
+    found = distillation_loss(student, kept, labels, None, Weights(1.0, 0.0, temperature=2.0), 6, True)
+    assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_padding_on_either_side_is_no_part_of_what_is_kept(tmp_path):
+    memory = TeacherMemory(tmp_path, None)
+    asked = []
+
+    def teacher(given):
+        asked.append(given["input_ids"].tolist())
+        return SimpleNamespace(logits=given["input_ids"].float()[..., None] * torch.tensor([1.0, -1.0]))
+
+    def batch(ids, mask):
+        return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
+
+    memory.answer(batch([[5, 6, 0], [7, 8, 9]], [[1, 1, 0], [1, 1, 1]]), teacher)
+    again = memory.answer(batch([[0, 0, 5, 6], [3, 2, 1, 1]], [[0, 0, 1, 1], [1, 1, 1, 1]]), teacher)
+    assert asked == [[[5, 6, 0], [7, 8, 9]], [[3, 2, 1, 1]]]
+    assert again.logits[..., 0].tolist() == [[0, 0, 5, 6], [3, 2, 1, 1]] and again.tokens is None
+    assert memory.facts() == {"top_k": None, "bytes": 9 * 8, "asked": 3, "recalled": 1}
+    with pytest.raises(StepError, match="top_k 3 is more than the 2 entries of the vocabulary"):
+        TeacherMemory(tmp_path, 3).answer(batch([[1]], [[1]]), teacher)
+
+
+def test_a_full_disk_is_said(tmp_path, monkeypatch):
+    memory = TeacherMemory(tmp_path, None)
+
+    class Full:
+        def seek(self, place):
+            pass
+
+        def close(self):
+            pass
+
+        def write(self, data):
+            raise OSError(28, "No space left on device")
+
+    memory._file = Full()
+    ids = torch.tensor([[1, 2]])
+    with pytest.raises(StepError, match=r"0 MiB of the teacher's answers are kept .*No space left.*cache=top_k keeps"):
+        memory.answer({"input_ids": ids}, lambda given: SimpleNamespace(logits=torch.zeros(1, 2, 3)))

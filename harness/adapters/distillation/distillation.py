@@ -26,6 +26,11 @@ class Distillation(Taught):
         init: str = param("teacher", "the student's first weights", choices=("teacher", "fresh"))
         temperature: float = param(2.0, "T of both softmaxes", low=0.01)
         alpha: float = param(0.5, "weight of the soft targets; the hard labels have the rest", low=0.0, high=1.0)
+        cache: str = param(
+            "none", "what is kept of the teacher's answers, for the next time that a sequence comes",
+            choices=("none", "logits", "top_k"), neutral="none",
+        )  # fmt: skip
+        top_k: int = param(32, "logits of each position that cache=top_k keeps", low=1, neutral=32)
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
@@ -37,11 +42,15 @@ class Distillation(Taught):
         from harness.training.distilling import Weights, learn_from
         from harness.training.pretraining import causal_objective, pretrain
         from harness.training.students import StudentShape
+        from harness.training.teacher_memory import TeacherMemory
 
         given = self.params
         shape = StudentShape(given.layers, given.hidden_size, given.intermediate_size, given.init == "teacher")
         weights = Weights(given.alpha, 1 - given.alpha, temperature=given.temperature)
-        change = learn_from(job, shape, weights, "causal")
+        memory = None
+        if given.cache != "none" and weights.asks_teacher:
+            memory = TeacherMemory(job.output, given.top_k if given.cache == "top_k" else None)
+        change = learn_from(job, shape, weights, "causal", memory)
         if given.view == "instructions":
             return learn_answers(job, change, given.view)
         return pretrain(job, causal_objective, change)
