@@ -142,7 +142,8 @@ class TrainingSetup:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A set of named parts, each a folder or file: ``tokenizer``, ``model``, ``peft``, ``config``, ``reward``.
+    """A set of named parts, each a folder or file: ``tokenizer``, ``model``, ``peft``, ``config``, ``reward`` (a reward
+    model), ``reference`` (what an alignment began with).
 
     ``kind`` is ``causal``, ``masked``, ``seq2seq``, ``classifier``, ``multiple_choice``, ``tokenizer`` or ``blank`` (an
     architecture without weights). ``opened_by`` holds what the loader needs to know beyond the files (a quantisation
@@ -248,7 +249,8 @@ class Job:
     """What an operation is given inside its worker. ``rank`` counts from 0 where several processes train together.
 
     ``probe(budget, memory_bytes)`` trains the stage for a few steps in a process of its own that may take so much
-    memory above what it begins with (None: all there is); for tasks that measure training.
+    memory above what it begins with (None: all there is); for tasks that measure training. ``inputs`` are the
+    checkpoints that parameters name by a method (``reward=``, ``judge=``).
     """
 
     params: Any
@@ -266,6 +268,7 @@ class Job:
     model: Mapping[str, Any] = field(default_factory=dict)
     rank: int = 0
     probe: Callable[[Budget, int | None], Probe] | None = None
+    inputs: Mapping[str, Checkpoint] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.budget = self.budget.of_stage(self.params)
@@ -373,9 +376,9 @@ class Adapter:
 
     ``takes`` and ``gives`` name checkpoint parts, ``kinds`` the checkpoint kinds that the technique works on;
     ``architectures`` are those that it makes a model of from a blank checkpoint (none named: any); ``view`` is the data
-    view that it trains or calibrates on. ``kinds``, ``makes_kind`` and ``view`` may depend on the parameters: an
-    instance then has its own. ``ends`` says why nothing can follow what it makes, in words that go on from its name;
-    ``refuses`` names parts that it cannot start from (``peft``: adapters that are not merged).
+    view that it trains or calibrates on. ``takes``, ``gives``, ``kinds``, ``makes_kind`` and ``view`` may depend on the
+    parameters: an instance then has its own. ``ends`` says why nothing can follow what it makes, in words that go on
+    from its name; ``refuses`` names parts that it cannot start from (``peft``: adapters that are not merged).
     ``revision`` is raised when a technique starts to do something else under the same parameters, so that its earlier
     records count no more. The plan reads all of these without importing anything heavy.
     """
@@ -386,8 +389,8 @@ class Adapter:
     environment: ClassVar[str] = "main"
     precisions: ClassVar[tuple[str, ...]] = PRECISIONS
     devices: ClassVar[tuple[str, ...]] = ("cpu", "cuda")
-    takes: ClassVar[frozenset[str]] = frozenset({"tokenizer", "model"})
-    gives: ClassVar[frozenset[str]] = frozenset()
+    takes: frozenset[str] = frozenset({"tokenizer", "model"})
+    gives: frozenset[str] = frozenset()
     kinds: frozenset[str] = frozenset({"causal"})
     makes_kind: str | None = None
     ends: ClassVar[str | None] = None
@@ -447,6 +450,8 @@ class Task:
     """One thing that is measured on an opened checkpoint; with ``measures_training``, on the training that makes it.
 
     Such a task is given the adapter instead of a scorer, and the checkpoint that the stage would begin with.
+    ``methods`` names parameters that are methods: what they make, from the model, in fp32 and with seed 0 whatever the
+    method that is scored, is in the job's ``inputs``.
     """
 
     summary: ClassVar[str] = ""
@@ -455,6 +460,7 @@ class Task:
     needs: ClassVar[frozenset[str]] = frozenset({"tokenizer", "model"})
     needs_trained_weights: ClassVar[bool] = True
     compares_with_reference: ClassVar[bool] = False
+    methods: ClassVar[tuple[str, ...]] = ()
     measures_training: ClassVar[bool] = False
     metrics: ClassVar[tuple[str, ...]] = ()
     Params: ClassVar[type] = NoParams

@@ -100,6 +100,72 @@ _DECLARED = (
         "rouge_l", "share", "higher", "ROUGE-L",
         "Mean over items of the F-measure of the longest common subsequence of words.",
     ),
+    # preferences
+    Metric(
+        "preference_accuracy", "share", "higher", "Preference accuracy",
+        "Share of held-out pairs in which the preferred answer has more reward: of the reward model where the method "
+        "has one, else implied by the policy over its reference, else by the model's own log-probability.",
+    ),
+    Metric(
+        "implied_preference_accuracy", "share", "higher", "Implied preference accuracy",
+        "The same by log p(answer | prompt) of the policy less that of its reference, summed over the answer's tokens.",
+    ),
+    Metric(
+        "preference_margin", "1", "higher", "Preference margin",
+        "Mean reward of preferred answers less that of the others, in the unit of what gave the reward.",
+    ),
+    Metric(
+        "preference_calibration_error", "share", "lower", "Calibration error",
+        "Expected calibration error of a reward model's sigmoid(|margin|) as its probability of being right, 10 bins.",
+    ),
+    Metric(
+        "judge_reward", "1", "higher", "Judge's reward",
+        "Mean score that the judge, a reward model trained on other pairs, gives to sampled answers.",
+    ),
+    Metric(
+        "judge_accuracy", "share", "higher", "Judge's accuracy",
+        "Share of held-out pairs that the judge orders right: how far it can be believed.",
+    ),
+    Metric(
+        "training_reward", "1", "none", "Training reward",
+        "Mean score of sampled answers by the reward model that the policy was trained against.",
+    ),
+    Metric(
+        "kl_from_reference", "nats/sequence", "none", "KL from the reference",
+        "Sum over an answer's tokens of KL(policy || reference) at the temperature of sampling, mean over answers; "
+        "during training TRL's estimate.",
+    ),
+    Metric("answer_tokens", "token", "none", "Answer's length", "Mean tokens of sampled answers, their end included."),
+    Metric("ended_share", "share", "none", "Answers that end", "Share of sampled answers that end by themselves."),
+    Metric(
+        "distinct_1", "share", "higher", "Distinct tokens",
+        "Distinct tokens over all tokens of the sampled answers (Li et al. 2016, arXiv:1510.03055).",
+    ),
+    Metric("distinct_2", "share", "higher", "Distinct pairs of tokens", "The same of pairs of neighbouring tokens."),
+    Metric(
+        "preference_pairs_seen", "1", "none", "Pairs seen", "Preference pairs of all optimiser steps, repeats counted."
+    ),
+    Metric("episodes", "1", "none", "Episodes", "Answers that were generated and scored to learn from."),
+    Metric(
+        "generated_training_tokens", "token", "none", "Tokens generated",
+        "Tokens of the answers that a policy generated to learn from, up to their ends.",
+    ),
+    Metric(
+        "trained_answer_tokens", "token", "none", "Answer tokens trained on",
+        "Tokens of such answers over all optimiser steps, which read each answer several times.",
+    ),
+    Metric(
+        "clip_share", "share", "none", "Clipped share",
+        "Share of an update's tokens whose ratio of probabilities was clipped, mean over its steps.",
+    ),
+    Metric(
+        "policy_entropy", "nats/sequence", "none", "Entropy of the policy",
+        "TRL's estimate: minus the log-probability of the generated answers, mean over an update.",
+    ),
+    Metric(
+        "validation_preference_accuracy", "share", "higher", "Validation preference accuracy",
+        "Preference accuracy on fixed validation pairs at a point of the training curve.",
+    ),
     # speed
     Metric("wall_seconds", "s", "lower", "Wall time", "From the worker's first instruction to its last span's end."),
     Metric("span_seconds", "s", "lower", "Span", "Self time of one named span; the spans sum to the wall time."),

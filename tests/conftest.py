@@ -48,12 +48,12 @@ class TinyData:
 
     def __init__(self, train: int = 120) -> None:
         self._views = {
-            split: _generated(random.Random(split), count)
+            split: _generated(random.Random(split), count, split)
             for split, count in (("train", train), ("validation", 12), ("test", 12))
         }
 
     def views(self) -> tuple[str, ...]:
-        return ("text", "instructions", "choices")
+        return ("text", "instructions", "choices", "pairs")
 
     def view(self, name: str, split: str) -> list[Any]:
         if name not in self.views():
@@ -61,7 +61,7 @@ class TinyData:
         return list(self._views[split][name])
 
 
-def _generated(chance: random.Random, count: int) -> dict[str, list[Any]]:
+def _generated(chance: random.Random, count: int, split: str) -> dict[str, list[Any]]:
     functions = [_function(chance) for _ in range(count)]
     items = [{"prompt": f'def {name}(a):\n    """{words}"""\n', "answer": body} for name, words, body in functions]
     choices = []
@@ -71,7 +71,13 @@ def _generated(chance: random.Random, count: int) -> dict[str, list[Any]]:
         choices.append({"prompt": item["prompt"], "options": [*wrong[:label], item["answer"], *wrong[label:3]]})
         choices[-1]["label"] = label
     texts = ["".join(item["prompt"] + item["answer"] for item in chance.sample(items, 5)) for _ in range(count // 2)]
-    return {"text": texts, "instructions": items, "choices": choices}
+    pairs = [
+        {"prompt": f"# {split}\n" + item["prompt"], "chosen": item["answer"], "rejected": wrong}
+        for item, each in zip(items, choices, strict=True)
+        for wrong in each["options"][:1] + each["options"][-1:]
+        if wrong != item["answer"]
+    ]
+    return {"text": texts, "instructions": items, "choices": choices, "pairs": pairs}
 
 
 def _function(chance: random.Random) -> tuple[str, str, str]:

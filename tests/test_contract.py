@@ -23,7 +23,7 @@ TASK_FILES = sorted(path for path in (PACKAGE / "tasks").glob("*.py") if path.na
 FILES = [*ADAPTER_FILES, *TASK_FILES]
 HEAVY = ("torch", "transformers", "numpy", "pandas", "peft", "bitsandbytes", "tokenizers", "accelerate", "datasets")
 KINDS = {"causal", "masked", "seq2seq", "classifier", "multiple_choice", "tokenizer", "blank", "none"}
-PARTS = {"tokenizer", "model", "peft", "config", "reward", "runtime"}
+PARTS = {"tokenizer", "model", "peft", "config", "reward", "reference", "runtime"}
 VIEWS = {"text", "instructions", "choices", "labels", "text_to_text", "pairs"}
 
 every_file = pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

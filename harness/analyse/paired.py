@@ -59,6 +59,12 @@ RECIPES = {
     "denoising_bits_per_byte": Recipe("denoising", "hidden_nll", "hidden_bytes", factor=1 / math.log(2)),
     "choice_accuracy": Recipe("choice", "correct", right_or_wrong=True),
     "choice_accuracy_sum": Recipe("choice", "correct_sum", right_or_wrong=True),
+    "preference_accuracy": Recipe("preference", "correct", right_or_wrong=True),
+    "preference_margin": Recipe("preference", "margin"),
+    "judge_reward": Recipe("judged", "judge_reward"),
+    "training_reward": Recipe("judged", "training_reward"),
+    "kl_from_reference": Recipe("judged", "kl_from_reference"),
+    "answer_tokens": Recipe("judged", "tokens"),
 }
 
 

@@ -58,7 +58,7 @@ def prepare(spec: Mapping[str, Any], out: Path) -> Path:
 def _open_source(cache: Path) -> PreparedDataset:
     """The built file is found by the fingerprint of what is installed, so another version is never read for it."""
     mark = source.fingerprint()
-    path = cache / "data" / f"source-{mark}.zip"
+    path = cache / "data" / f"source-{mark}-{source.BUILD}.zip"
     if not path.is_file():
         prepare({"kind": "source"}, path)
     return PreparedDataset(path, expected=mark == source.EXPECTED_FINGERPRINT)

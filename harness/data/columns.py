@@ -1,7 +1,8 @@
 """What the fields of each view are called, and how the columns of a file or hub data set fill them.
 
 ``columns`` of a spec maps a field to a column: ``{prompt: question, answer: answer}``. A list of columns is joined by
-line breaks, empty ones left out. The fields that are mapped decide which views there are.
+line breaks, empty ones left out. The fields that are mapped decide which views there are. A prompt of the view
+``pairs`` may be a conversation, and its sides messages.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from harness.data.conversations import conversation, last_message
 from harness.errors import DataError, did_you_mean
 
 VIEW_FIELDS: dict[str, tuple[str, ...]] = {
@@ -87,6 +89,8 @@ def item_of(row: Mapping[str, Any], columns: Columns, view: str, where: str) -> 
     for field in VIEW_FIELDS[view]:
         value = _joined(row, columns[field])
         item[field] = _read(view, field, value, f"{where}, column '{columns[field]}'")
+    if view == "pairs":
+        return item  # an empty side is told to whoever trains on it: it is a fault of the data
     if not all(item[field] for field in item if field != "label"):
         return None
     if view == "choices" and not 0 <= item["label"] < len(item["options"]):
@@ -106,6 +110,8 @@ def _read(view: str, field: str, value: Any, where: str) -> Any:
         return str(value)
     if value is None:
         return ""
+    if view == "pairs" and not isinstance(value, str):
+        return conversation(value, where) if field == "prompt" else last_message(value, where)
     if not isinstance(value, str):
         raise DataError(f"{where} holds {type(value).__name__}, not text")
     return value if value.strip() else ""

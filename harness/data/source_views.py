@@ -1,9 +1,9 @@
 """Turns the modules of ``source`` into its views; called once when the data set is prepared, cached as one file.
 
 Validation and test never repeat train: a function whose body or whose docstring also occurs in train is left out of
-them, and so is a module most of whose lines do. Choices and pairs are made from groups of four bodies of about equal
+them, and so is a module most of whose lines do. Choices are made from groups of four bodies of about equal
 length, and every body of a group is right exactly once: nothing about a body alone, its length least of all, says
-whether it is the right one.
+whether it is the right one. The sides of a pair have the same characters (``scrambled``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.data.functions import Function, functions_of, parses
+from harness.data.scrambled import scrambled
 from harness.data.splits import SPLITS, order_of
 
 BODY_LENGTHS = (40, 700)
@@ -37,7 +38,7 @@ def build_views(modules: Mapping[str, Mapping[str, str]]) -> Views:
         views["text"][split] = [kept[split][path] for path in sorted(kept[split], key=order_of)]
         views["instructions"][split] = [{"prompt": each.prompt, "answer": each.body} for each in found]
         views["choices"][split] = [_choice(group, index) for group in groups for index in range(GROUP)]
-        views["pairs"][split] = [_pair(group, index) for group in groups for index in range(GROUP)]
+        views["pairs"][split] = [pair for each in found if (pair := _pair(each)) is not None]
         views["labels"][split] = [
             {"text": each.prompt, "label": _package(each)} for each in found if _package(each) in classes
         ]
@@ -117,9 +118,10 @@ def _choice(group: list[Function], index: int) -> dict[str, Any]:
     return {"prompt": group[index].prompt, "options": options, "label": label}
 
 
-def _pair(group: list[Function], index: int) -> dict[str, str]:
-    """The real body against the next one of the group: over a group each body is chosen once and rejected once."""
-    return {"prompt": group[index].prompt, "chosen": group[index].body, "rejected": group[(index + 1) % GROUP].body}
+def _pair(function: Function) -> dict[str, str] | None:
+    """The real body against one of the same characters that does not hold together; None where there is none."""
+    worse = scrambled(function.body, function.key)
+    return None if worse is None else {"prompt": function.prompt, "chosen": function.body, "rejected": worse}
 
 
 def _package(function: Function) -> str:

@@ -13,6 +13,7 @@ from harness.errors import StepError
 from harness.models.checkpoint import content_hash, weight_files
 
 MODEL_PARTS = ("model", "peft")
+ALIGNMENT_PARTS = ("reward", "reference")
 TOKENIZER_PREFIXES = (
     "tokenizer", "vocab", "merges", "special_tokens", "added_tokens", "spiece", "chat_template", "encoding.",
 )  # fmt: skip
@@ -149,8 +150,8 @@ def weight_bytes(checkpoint: Checkpoint) -> int:
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> int:
-    """Bytes of everything that a user would ship."""
-    return sum(shipped_bytes(checkpoint, name) for name in checkpoint.parts)
+    """Bytes of everything that a user would ship: not what an alignment was done with."""
+    return sum(shipped_bytes(checkpoint, name) for name in checkpoint.parts if name not in ALIGNMENT_PARTS)
 
 
 def safetensors_header(path: Path) -> dict[str, Any]:

@@ -176,12 +176,23 @@ class Resolver:
         call = parse_call(text)
         kind = catalogue.task_class(call.name)
         found = []
-        for given in expand(dict(call.params)):
+        for given in expand(self._with_methods(kind, dict(call.params))):
+            methods = self._inner(call.name, given, {})
+            given |= {key: inner.text for key, inner in methods}
             params = catalogue.build_params(kind.Params, given, owner=call.name)
             module = catalogue.task_module(call.name)
-            text = canonical_call(call.name, params)
-            found.append(ResolvedTask(call.name, module, params, text, kind=kind, task=kind(params)))
+            written = frozenset(key for key, _ in methods if getattr(params, key) != _defaults(kind.Params)[key])
+            text = canonical_call(call.name, params, written)
+            found.append(ResolvedTask(call.name, module, params, text, tuple(methods), kind=kind, task=kind(params)))
         return found
+
+    def _with_methods(self, kind: type[Task], given: dict[str, Any]) -> dict[str, Any]:
+        """``given`` with the methods that a task names by default, and texts of such parameters read as methods."""
+        for key in kind.methods:
+            value = given.get(key, _defaults(kind.Params)[key])
+            if isinstance(value, str):
+                given[key] = parse(value)
+        return given
 
     def at_precision(self, method: ResolvedMethod, precision: str) -> tuple[ResolvedMethod, str]:
         """Return what ``method`` is once modifiers that only name a precision are taken for that precision.
@@ -213,14 +224,7 @@ class Resolver:
             raise MethodError(str(error), text=text, column=_column(text, call.name)) from None
 
     def _adapter(self, name: str, kind: type[Adapter], given: dict[str, Any], table: Table) -> ResolvedAdapter:
-        methods = []
-        for key, value in given.items():
-            if isinstance(value, Method):
-                # `expand` has left exactly one point of every axis outside; inside, a method must be one point already.
-                inner = self.methods(str(value), table)
-                if len(inner) != 1:
-                    raise UsageError(f"'{name}': {key} must be one method; write the list outside: {key}=[(a), (b)]")
-                methods.append((key, inner[0]))
+        methods = self._inner(name, given, table)
         given |= {key: inner.text for key, inner in methods}
         params = catalogue.build_params(kind.Params, given, owner=name)
         text = canonical_call(name, params, frozenset(key for key, _ in methods))
@@ -230,6 +234,18 @@ class Resolver:
                 name, module, params, text, tuple(methods), kind=kind, adapter=kind(params)
             )
         return self._adapters[text]
+
+    def _inner(self, name: str, given: Mapping[str, Any], table: Table) -> list[tuple[str, ResolvedMethod]]:
+        """Parameters that are methods themselves, each resolved."""
+        methods = []
+        for key, value in given.items():
+            if isinstance(value, Method):
+                # `expand` has left exactly one point of every axis outside; inside, a method must be one point already.
+                inner = self.methods(str(value), table)
+                if len(inner) != 1:
+                    raise UsageError(f"'{name}': {key} must be one method; write the list outside: {key}=[(a), (b)]")
+                methods.append((key, inner[0]))
+        return methods
 
     def _stage(self, calls: Sequence[ResolvedAdapter], source: str) -> ResolvedStage:
         first, *rest = calls

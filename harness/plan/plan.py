@@ -280,13 +280,31 @@ class Builder:
         if reference is not None:
             reference.keeps_artefact = True
             reason = reason or reference.reason
+        others, trouble = self._judges(place, terms, task)
         step = place.scores[key] = self._step(
-            place, "eval", method, task, seed, None, node.last, None if reference is None else reference.id, (),
-            task.task.view() is not None, method.text, reason,
+            place, "eval", method, task, seed, None, node.last, None if reference is None else reference.id, others,
+            task.task.view() is not None, method.text, reason or trouble,
         )  # fmt: skip
         if task.kind.compares_with_reference and method is self.base and place.precision == "fp32":
             step.keeps_artefact = True
         return step
+
+    def _judges(
+        self, place: _Place, terms: _Terms, task: ResolvedTask
+    ) -> tuple[tuple[tuple[str, str], ...], str | None]:
+        """Steps that make what a task's methods name, the same for whatever is scored, and why one cannot be had."""
+        others, reason = [], None
+        where = self.place(place.model, place.data, "fp32", place.hardware)
+        for key, inner in task.methods:
+            node = self.chain(where, inner, 0, self._undivided(terms))
+            reason = reason or node.reason
+            others += [(key, node.last)] if node.last is not None else []
+        return tuple(others), reason
+
+    def _undivided(self, terms: _Terms) -> _Terms:
+        """The same budget for a chain that is no part of a method which divides it."""
+        key = ("whole", id(terms.budget))
+        return self._terms.setdefault(key, _Terms(terms.budget))
 
     def _probing(
         self, place: _Place, method: ResolvedMethod, seed: int | None, terms: _Terms, task: ResolvedTask

@@ -12,6 +12,7 @@ from typing import Any
 import pandas
 
 from harness.errors import StoreError
+from harness.report.alignment import alignment
 from harness.report.compression import compression
 from harness.report.compression_costs import compression_costs
 from harness.report.content import Content
@@ -103,11 +104,11 @@ def compose(content: Content) -> Document:
         opening.append(Paragraph(str(plan["question"]), "lead"))
     opening.append(Bullets(headline(content), "headline"))
     optional = (
-        tuning(content), forgetting(content), lora_settings(content), students(content), limits(content),
-        optimisations(content), growth(content), ranks(content), vocabularies(content), tokenizer_speed(content),
-        languages(content), tokenizer_models(content), learning(content), objectives(content), compression(content),
-        compression_costs(content), training(content), speed(content),
-        tradeoffs(content), lost(content), ledger(content),
+        tuning(content), alignment(content), forgetting(content), lora_settings(content), students(content),
+        limits(content), optimisations(content), growth(content), ranks(content), vocabularies(content),
+        tokenizer_speed(content), languages(content), tokenizer_models(content), learning(content), objectives(content),
+        compression(content), compression_costs(content), training(content), speed(content), tradeoffs(content),
+        lost(content), ledger(content),
     )  # fmt: skip
     sections = [results(content), *(section for section in optional if section is not None)]
     sections += [validity(content), machine(content), definitions(content)]

@@ -105,6 +105,32 @@ def progress(points: pandas.DataFrame, name: str, caption: str, label: str, unit
     return Figure(name, caption, specification(chart))
 
 
+def reward_over_divergence(
+    trained: pandas.DataFrame, ends: pandas.DataFrame, name: str, caption: str, methods: list[str]
+) -> Figure:
+    """Reward over KL while training (``method seed step kl reward``), and at the end (``method by kl reward``)."""
+    x = altair.X("kl:Q", title="KL from the reference, nats per answer", scale=altair.Scale(zero=True))
+    panels = []
+    if len(trained):
+        lines = altair.Chart(trained, name=f"{name}_training".replace("-", "_"), width=WIDTH, height=HEIGHT)
+        panels.append(lines.mark_line(point={"size": 22}, opacity=0.7).encode(
+            x=x, y=altair.Y("reward:Q", title="Training reward", scale=altair.Scale(zero=False)),
+            color=_color("method", methods, set(trained["method"]), "Method"), detail="seed:N", order="step:Q",
+            tooltip=["method:N", "step:Q", altair.Tooltip("kl:Q", format=".3~g"),
+                     altair.Tooltip("reward:Q", format=".4~g")],
+        ))  # fmt: skip
+    if len(ends):
+        dots = altair.Chart(ends, name=f"{name}_end".replace("-", "_"), width=WIDTH, height=HEIGHT)
+        panels.append(dots.mark_point(size=80, filled=True, opacity=0.85).encode(
+            x=x, y=altair.Y("reward:Q", title="Reward gained", scale=altair.Scale(zero=True)),
+            color=_color("method", methods, set(ends["method"]), "Method"),
+            shape=altair.Shape("by:N", title="Scored by", sort=["judge", "reward model"]),
+            tooltip=["method:N", "by:N", altair.Tooltip("kl:Q", format=".3~g"),
+                     altair.Tooltip("reward:Q", format=".4~g")],
+        ))  # fmt: skip
+    return Figure(name, caption, specification(_beside(*panels)))
+
+
 def spans(data: pandas.DataFrame, name: str, caption: str, order: list[str], every: list[str]) -> Figure:
     """Stacked self times of spans, a panel per kind of step; ``data`` has ``kind label span seconds``."""
     chart = altair.Chart(data, name=name).mark_bar(height={"band": 0.8}).encode(

@@ -8,6 +8,7 @@ from itertools import pairwise
 from harness.analyse.size import shrinkage
 from harness.analyse.summary import Line
 from harness.metrics import metric as declared
+from harness.report.alignment import alignment_in_words
 from harness.report.compression import by_divergence
 from harness.report.compression_costs import rounding_in_words
 from harness.report.content import Content
@@ -38,6 +39,7 @@ def headline(content: Content) -> list[str]:
     of_training = [*growth_in_words(content), *ranks_in_words(content), *limits_in_words(content)]
     of_training += optimisations_in_words(content)
     sentences = [_state(content), *of_training, *lora_in_words(content), *students_in_words(content)]
+    sentences += alignment_in_words(content)
     for which in content.sets:
         if of_training and not any(content.is_baseline(outcome.key) for outcome in content.groups(which)):
             continue  # which of several lengths or ranks has the lowest loss is not what was asked

@@ -125,6 +125,7 @@ def _request(job: Mapping[str, Any], adapter: Any, task: Any, modifiers: list[An
         reference=cache / "artefacts" / job["reference"] if job.get("reference") else None,
         artefacts=_artefacts(job, scratch),
         model=dict(job.get("model") or {}),
+        inputs=_inputs(job),
     )
 
 
@@ -144,6 +145,15 @@ def _checkpoint(job: Mapping[str, Any]) -> Checkpoint:
     from harness.models.checkpoint import open_input
 
     return open_input(job)
+
+
+def _inputs(job: Mapping[str, Any]) -> dict[str, Checkpoint]:
+    """What the steps made that parameters name by a method."""
+    if not job.get("inputs"):
+        return {}
+    from harness.models.checkpoint import load
+
+    return {name: load(Path(job["cache"]), step) for name, step in job["inputs"].items()}
 
 
 def _make(job: Mapping[str, Any], adapter: Any, request: Job, meter: Meter) -> None:

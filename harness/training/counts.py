@@ -25,21 +25,30 @@ class Counts:
 
     def add(self, inputs: dict[str, Any], loss: Any) -> None:
         """Count one micro-batch."""
-        labels, mask = inputs["labels"], inputs.get("attention_mask")
+        mask = inputs.get("attention_mask")
         positions = inputs["input_ids"].numel()
         self.tokens += positions
         self.nonpadding += int(mask.sum()) if mask is not None else positions
-        bearing = int(((labels[:, 1:] if self.kind == "causal" else labels) != IGNORED).sum())
+        bearing = self._bearing(inputs)
         self.loss_bearing += bearing
         target = 0
         if self.kind == "seq2seq":
-            self.tokens += labels.numel()
+            self.tokens += inputs["labels"].numel()
             self.nonpadding += bearing
-            target = labels.shape[1]
+            target = inputs["labels"].shape[1]
         if self.cost is not None:
             sequences, source = inputs["input_ids"].shape
             self.flops += TRAINING_OVER_FORWARD * self.cost.flops(sequences, source, target)
         self.open.append(loss.detach())
+
+    def _bearing(self, inputs: dict[str, Any]) -> int:
+        """Tokens that carry a loss: those with a label, those of completions, or the last one of a scored sequence."""
+        if "labels" in inputs:
+            labels = inputs["labels"]
+            return int(((labels[:, 1:] if self.kind == "causal" else labels) != IGNORED).sum())
+        if "completion_mask" in inputs:
+            return int(inputs["completion_mask"][:, 1:].sum())
+        return len(inputs["input_ids"])
 
     def close(self) -> dict[str, int]:
         """Close the step and return its token counts."""

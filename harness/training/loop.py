@@ -19,7 +19,7 @@ from harness.training.change import Loss
 from harness.training.counts import Counts, cost_of_all
 from harness.training.optimizers import never_reached, optimizer_state
 from harness.training.sharding import Census, Communication
-from harness.training.trainer import Collator, any_kernel, attention_kernel, make_trainer, padding
+from harness.training.trainer import Collator, Form, any_kernel, attention_kernel, make_trainer, padding
 
 log = logging.getLogger(__name__)
 Evaluate = Callable[[], dict[str, float]]
@@ -36,12 +36,13 @@ def train(
     kind: str = "causal",
     collator: Collator | None = None,
     loss: Loss | None = None,
+    form: Form | None = None,
 ) -> Any:
     """Train ``model`` on ``examples`` for exactly ``setup.steps`` optimiser steps and return it.
 
     ``kind`` of the model says how labels stand to inputs: shifted by one in a ``causal`` one, in place in a ``masked``
     one, of a second sequence in a ``seq2seq`` one. ``collator`` makes a batch of examples, padding where none is given;
-    ``loss`` takes the place of the model's own.
+    ``loss`` takes the place of the model's own, ``form`` that of transformers' trainer.
     ``evaluate`` is called before the first step and at ``setup.evaluations`` evenly spaced points, the last step
     among them; what it returns becomes a point of the curve. Raises ``InvalidMeasurement`` where the loss is not
     finite, the steps were not all taken, or a technique's promise about types and gradients is broken.
@@ -49,11 +50,11 @@ def train(
     meter = job.meter
     caches = getattr(model.config, "use_cache", None)
     with meter.span("setup"):
-        counts = Counts(kind, cost_of_all(model, kind))
+        counts = Counts(kind, cost_of_all(model, kind) if form is None else None)
         watch = _Watch(job, setup, evaluate, model, counts)
         batches = collator or padding(tokenizer)
         trainer = watch.trainer = make_trainer(
-            job, setup, model, examples, batches, counts, watch.watch_optimizer, loss
+            job, setup, model, examples, batches, counts, watch.watch_optimizer, loss, form
         )  # fmt: skip
         trainer.add_callback(watch.callback())
         _observe_training(meter, setup, model, trainer)

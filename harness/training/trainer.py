@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.contract import Job, TrainingSetup
@@ -19,17 +20,63 @@ from harness.training.sharding import deepspeed_configuration
 Collator = Callable[[Sequence[dict[str, list[int]]]], dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Form:
+    """Another trainer than transformers' own: its class and that of its arguments, and what both take beside the rest.
+
+    It makes its batches itself, of examples in a ``datasets.Dataset``.
+    """
+
+    trainer: type
+    arguments: type
+    options: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
 def make_trainer(
-    job: Job, setup: TrainingSetup, model: Any, examples: Sequence[Any], collator: Collator, counts: Counts,
+    job: Job, setup: TrainingSetup, model: Any, examples: Sequence[Any], collator: Collator | None, counts: Counts,
     on_optimizer: Callable[[Any], None] = lambda optimizer: None, own_loss: Loss | None = None,
+    form: Form | None = None,
 ) -> Any:  # fmt: skip
-    """A ``Trainer`` whose every micro-batch is told to ``counts``, and whose optimiser to ``on_optimizer``."""
-    from transformers import Trainer
+    """A ``Trainer`` whose every micro-batch is told to ``counts``, and whose optimiser to ``on_optimizer``.
 
-    if counts.kind == "seq2seq":
-        collator = _reading_decoder(collator, model)
+    Without a ``collator`` it pads, with a ``form`` it is that trainer and collates as it does.
+    """
+    from transformers import Trainer, TrainingArguments
 
-    class MeteredTrainer(Trainer):
+    metered = _metered(form.trainer if form else Trainer, setup, model, counts, on_optimizer, own_loss)
+    # The folder is never written to (nothing is saved or logged by Trainer), but Trainer insists on one.
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = training_arguments(job, setup, folder)
+        if form is not None:
+            from datasets import Dataset
+
+            whole = {**arguments, "gradient_checkpointing": setup.gradient_checkpointing, **form.options}
+            trainer = metered(
+                model=model, args=form.arguments(**whole), train_dataset=Dataset.from_list(list(examples)), **form.given
+            )
+        else:
+            if counts.kind == "seq2seq" and collator is not None:
+                collator = _reading_decoder(collator, model)
+            plain = counts.kind == "causal" and own_loss is None
+            trainer = metered(
+                model=model, args=TrainingArguments(**arguments), train_dataset=examples, data_collator=collator,
+                compute_loss_func=None if plain else _mean_over_batch,
+            )  # fmt: skip
+    if setup.zero_stage is not None:
+        _without_compiled_collectives()
+    if setup.precision == "fp16-mixed" and job.hardware.device == "cpu":
+        _half_precision_on_cpu(trainer)
+    return trainer
+
+
+def _metered(
+    base: Any, setup: TrainingSetup, model: Any, counts: Counts, on_optimizer: Callable[[Any], None],
+    own_loss: Loss | None,
+) -> Any:  # fmt: skip
+    """The trainer ``base`` with our counting, our optimisers and, where it is given, another loss."""
+
+    class MeteredTrainer(base):
         optimizer: Any
 
         def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Any:
@@ -50,17 +97,7 @@ def make_trainer(
                 on_optimizer(self.optimizer)
             return self.optimizer
 
-    # The folder is never written to (nothing is saved or logged by Trainer), but Trainer insists on one.
-    with tempfile.TemporaryDirectory() as folder:
-        trainer = MeteredTrainer(
-            model=model, args=_arguments(job, setup, folder), train_dataset=examples, data_collator=collator,
-            compute_loss_func=None if counts.kind == "causal" and own_loss is None else _mean_over_batch,
-        )  # fmt: skip
-    if setup.zero_stage is not None:
-        _without_compiled_collectives()
-    if setup.precision == "fp16-mixed" and job.hardware.device == "cpu":
-        _half_precision_on_cpu(trainer)
-    return trainer
+    return MeteredTrainer
 
 
 def padding(tokenizer: Any) -> Collator:
@@ -92,10 +129,9 @@ def any_kernel(setup: TrainingSetup) -> contextlib.AbstractContextManager[Any]:
     return chosen
 
 
-def _arguments(job: Job, setup: TrainingSetup, folder: str) -> Any:
-    from transformers import TrainingArguments
-
-    return TrainingArguments(
+def training_arguments(job: Job, setup: TrainingSetup, folder: str) -> dict[str, Any]:
+    """What transformers' ``TrainingArguments``, and what derives from them, are given for a set-up."""
+    return dict(
         output_dir=folder,
         per_device_train_batch_size=_per_process(setup.micro_batch_size, job.hardware.ranks),
         gradient_accumulation_steps=setup.batch_size // setup.micro_batch_size,

@@ -181,3 +181,38 @@ def test_real_files(real_data: Path) -> None:
     news = opened(real_data / "turkish-news", split={"train": "val.jsonlines", "test": "test.jsonlines"})
     assert "ı" in news.view("text", "test")[0]
     assert opened(real_data / "tinyshakespeare" / "input.txt").view("text", "test")
+
+
+TALK = [{"from": "human", "value": "Hello"}, {"from": "gpt", "value": "Hi"}, {"from": "human", "value": "Why?"}]
+
+
+def test_pairs_of_conversations(tmp_path: Path) -> None:
+    """Both common ways of writing a message; an answer may repeat the conversation before it."""
+    asked = [{"role": "user", "content": "Why?"}]
+    rows = [
+        {"talk": TALK, "good": {"from": "gpt", "value": "So."}, "bad": {"from": "gpt", "value": "No."}},
+        {"talk": asked, "good": [*asked, {"role": "assistant", "content": "So."}], "bad": "No."},
+        {"talk": "Why?", "good": "So.", "bad": ""},
+    ]
+    path = write(tmp_path, "json", rows)
+    columns = {"prompt": "talk", "chosen": "good", "rejected": "bad"}
+    dataset = opened(path, view="pairs", columns=columns, split={"test": path.name})
+    first, second, third = dataset.view("pairs", "test")
+    assert [message["role"] for message in first["prompt"]] == ["user", "assistant", "user"]
+    assert second == {"prompt": [{"role": "user", "content": "Why?"}], "chosen": "So.", "rejected": "No."}
+    assert third["rejected"] == "", "whoever trains on it says that a side is empty"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"from": "robot", "value": "x"}, "column 'chosen': a message needs role and content, or from and value"),
+        ([{"role": "user", "content": "x"}], "the last message is the user's, an answer is the assistant's"),
+        ([], "a conversation without a message"),
+        (3, "holds int, not text or messages"),
+    ],
+)
+def test_what_is_no_conversation_is_said(tmp_path: Path, chosen: Any, told: str) -> None:
+    path = write(tmp_path, "json", [{"prompt": "p", "chosen": chosen, "rejected": "r"}])
+    with pytest.raises(DataError, match=told):
+        opened(path, view="pairs", split={"test": path.name}).view("pairs", "test")

@@ -5,18 +5,20 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from harness.data import source
+from harness.data.scrambled import lines_permuted, names_permuted, scrambled
 from harness.data.source_views import Views, build_views
 from harness.data.splits import SPLITS
 from harness.errors import DataError
 
 # Of all views of the pinned package. When it changes, raise VIEW_RULES, EXPECTED_FINGERPRINT and this.
-CONTENT = "15cfdedd43fafaf168288a2d6a4e7aa56e7250bc899cd6b6f6584d8df960ee7c"
+CONTENT = "fd041ed39ae1a5eecb9ccd4a59ecb1aafa2f0d057bb30f765cc2ed87279fa886"
 
 
 def test_installed_package_is_the_pinned_one() -> None:
@@ -110,6 +112,26 @@ def test_right_option_belongs_to_its_prompt(source_views: Views) -> None:
         assert matching.index(True) == item["label"] and sum(matching) == 1
     for item in source_views["pairs"]["test"]:
         assert (item["prompt"], item["chosen"]) in real and (item["prompt"], item["rejected"]) not in real
+
+
+def test_the_sides_of_a_pair_have_the_same_characters_and_words(source_views: Views) -> None:
+    for split in SPLITS:
+        for item in source_views["pairs"][split]:
+            chosen, rejected = item["chosen"], item["rejected"]
+            assert chosen != rejected and sorted(chosen) == sorted(rejected)
+            assert sorted(re.findall(r"\w+", chosen)) == sorted(re.findall(r"\w+", rejected))
+    prompts = [{item["prompt"] for item in source_views["pairs"][split]} for split in SPLITS]
+    assert len(set.union(*prompts)) == sum(map(len, prompts)), "a prompt stands in two splits"
+
+
+def test_scrambling_by_hand() -> None:
+    code = "    if a:\n        return b\n    return c\n"
+    lines = lines_permuted(code, "key")
+    assert lines != code and sorted(lines.split("\n")) == sorted(code.split("\n")) and lines.endswith("\n")
+    names = names_permuted(code, "key")
+    assert re.findall(r"if|return", names) == ["if", "return", "return"] and sorted(names) == sorted(code)
+    assert scrambled("    pass\n", "key") is None, "one line and no name: nothing to permute"
+    assert scrambled(code, "key") == scrambled(code, "key") != code
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])

@@ -48,8 +48,11 @@ def scorer(open_it: Callable[..., TransformersScorer], llama: Checkpoint) -> Tra
 def score(make_job: Callable[..., Any]) -> Callable[..., Any]:
     """Let a task score: ``score(Task, scorer, data=..., params={...})`` returns the meter."""
 
-    def perform(kind: Any, scorer: Any, *, params: Mapping[str, Any] | None = None, **job: Any) -> Any:
-        asked = make_job(Checkpoint("causal", {}), **job)
+    def perform(
+        kind: Any, scorer: Any, *, params: Mapping[str, Any] | None = None, checkpoint: Checkpoint | None = None,
+        **job: Any,
+    ) -> Any:  # fmt: skip
+        asked = make_job(checkpoint or Checkpoint("causal", {}), **job)
         kind(kind.Params(**(params or {}))).score(scorer, asked)
         return asked.meter
 

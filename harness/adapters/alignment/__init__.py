@@ -1,0 +1,1 @@
+"""Adapters that align a model with preferences, through TRL."""

@@ -1,0 +1,32 @@
+"""``sft``: supervised fine-tuning on answers, the first stage of an alignment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.contract import Checkpoint, Job, param
+from harness.training.aligned import Aligned, PairParams
+
+
+class Sft(Aligned):
+    """Loss on the answers alone; of preference pairs, the answers that were preferred."""
+
+    summary = "supervised fine-tuning on answers"
+    source = "Ouyang et al. 2022, arXiv:2203.02155, step 1; library: trl"
+    gives = frozenset({"model"})
+
+    @dataclass(frozen=True)
+    class Params(PairParams):
+        learning_rate: float = param(1e-3, "peak learning rate", low=0.0)
+        view: str = param("instructions", "what it learns", choices=("instructions", "pairs"))
+        packing: bool = param(False, "answers one after another in blocks of the sequence length, cut where they end")
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.view = params.view
+
+    def train(self, job: Job) -> Checkpoint:
+        """Train every weight."""
+        from harness.training.alignment import supervised
+
+        return supervised(job, self.params.view, self.params.packing)
