@@ -62,6 +62,7 @@ RECIPES = {
     "preference_accuracy": Recipe("preference", "correct", right_or_wrong=True),
     "preference_margin": Recipe("preference", "margin"),
     "judge_reward": Recipe("judged", "judge_reward"),
+    "judge_accuracy": Recipe("judge", "correct"),
     "training_reward": Recipe("judged", "training_reward"),
     "kl_from_reference": Recipe("judged", "kl_from_reference"),
     "answer_tokens": Recipe("judged", "tokens"),

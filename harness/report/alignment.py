@@ -65,6 +65,9 @@ def alignment_in_words(content: Content) -> list[str]:
     """For each method that learnt from preferences: its wins, its KL, and what it cost."""
     said = []
     for which in content.sets:
+        judge = _judge(content, _aligned(content, which))
+        if judge is not None and judge.low is not None and judge.low <= 0.5:
+            said.append(f"The judge orders {_in_words(judge)} of held-out pairs right: no better than a coin.")
         for one in _aligned(content, which):
             if _last(one) == "reward_model" or one.status != "done":
                 continue
@@ -164,9 +167,19 @@ def _quality(content: Content, which: Key, here: Sequence[Outcome]) -> Table:
     found = list(dict.fromkeys(one for aligned in here for one in (_before(content, aligned), aligned) if one))
     found.sort(key=content.outcomes.index)
     rows = [_quality_row(content, one, one in here, text) for one in found]
-    judge = next((value for one in found if (value := _score(content, one, "judge_accuracy")) is not None), None)
-    told = f" · the judge orders {pretty(judge, 'share', 3)} of held-out pairs right" if judge is not None else ""
+    judge = _judge(content, found)
+    told = f" · the judge orders {_in_words(judge)} of held-out pairs right" if judge is not None else ""
     return Table(columns, rows, f"{set_title(which)}{told}")
+
+
+def _judge(content: Content, found: Sequence[Outcome]) -> Interval | None:
+    """How often the judge is right on held-out pairs, with its interval over them."""
+    line = next((line for one in found if (line := _line(content, one, "judge_accuracy")) is not None), None)
+    return None if line is None else content.scores.interval("judge_accuracy", line["steps"][:1])
+
+
+def _in_words(share: Interval) -> str:
+    return f"{pretty(share.estimate, 'share', 3)} {interval(share.low, share.high, 'share')}".strip()
 
 
 def _quality_row(content: Content, one: Outcome, learnt: bool, text: str | None) -> Row:

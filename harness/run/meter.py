@@ -200,7 +200,8 @@ class Meter:
             if told is not None and name in derived and not math.isclose(told, derived[name], rel_tol=1e-3):
                 raise InvalidMeasurement(f"{name} was given as {told:.6g}, its steps say {derived[name]:.6g}")
         self.metrics = {**derived, **self.metrics, "wall_seconds": wall}
-        for text in self.steps.flags():
+        # A policy's loss is made anew with each batch of its answers: it has nothing to fall towards.
+        for text in self.steps.flags(falls="episodes" not in self.metrics):
             self.flag(text)
 
     def _derive_memory(self) -> None:

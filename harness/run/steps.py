@@ -61,14 +61,14 @@ class Steps:
                 check_rate(rate, found[rate], sum(counted), amount)
         return found | self._loss_ends()
 
-    def flags(self) -> list[str]:
-        """Validity flags: too few counted steps, a loss that did not fall."""
+    def flags(self, *, falls: bool = True) -> list[str]:
+        """Validity flags: too few counted steps, a loss that did not fall where it is one that ``falls``."""
         found = []
         counted = len(self.seconds) - self.warmup()
         if self.seconds and counted < STEADY_STEPS:
             found.append(f"only {counted} optimiser steps after the warm-up (at least {STEADY_STEPS})")
         ends = self._loss_ends()
-        if len(self.losses) >= STEADY_STEPS and ends["train_loss_last"] >= ends["train_loss_first"]:
+        if falls and len(self.losses) >= STEADY_STEPS and ends["train_loss_last"] >= ends["train_loss_first"]:
             found.append("the training loss did not fall")
         return found
 

@@ -73,7 +73,7 @@ class JudgedGeneration(Task):
         """The judge's score of each answer; it reads text, by its own tokenizer. Its accuracy is told too."""
         from harness.models.reward import alignment_tokenizer
         from harness.training.examples import tokenize
-        from harness.training.preferences import accuracy, preference_pairs, prompt_ids
+        from harness.training.preferences import accuracy, half_for_ties, preference_pairs, prompt_ids
 
         if "reward" not in judge.parts:
             raise StepError("the judge is no reward model: name a method that ends with reward_model")
@@ -90,6 +90,8 @@ class JudgedGeneration(Task):
         of_pairs = scores[len(sequences) :]
         margins = [of_pairs[at] - of_pairs[at + 1] for at in range(0, len(of_pairs), 2)]
         job.meter.metric("judge_accuracy", accuracy(margins))
+        right = [half_for_ties(margin) for margin in margins]
+        job.meter.items("judge", {"item": [pair.place for pair in pairs], "correct": right})
         return scores[: len(sequences)]
 
     def _tell(self, columns: dict[str, list[Any]], answers: Sequence[list[int]], scorer: Any, job: Job) -> None:

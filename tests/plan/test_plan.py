@@ -217,6 +217,56 @@ def test_a_method_as_a_parameter_is_an_edge(planned):
     assert only(other, technique="distill", operation="train").id != student.id
 
 
+JUDGED = """
+precision: [fp32, bf16-mixed]
+seed: [0, 1]
+method: [sft, "sft > dpo", "sft > reward_model > ppo"]
+tasks: [judged_generation]
+budget: {steps: 60}
+"""
+
+
+def test_one_judge_scores_every_method_seed_and_precision(planned):
+    plan = planned(JUDGED)
+    judge = only(plan, method="reward_model(half=second)", operation="train")
+    assert (judge.coordinates["precision"], judge.seed, judge.input) == ("fp32", 0, None)
+    scores = steps(plan, operation="eval")
+    assert len(scores) == 12 and {step.others for step in scores} == {(("judge", judge.id),)}
+    assert {step.coordinates["task"] for step in scores} == {"judged_generation"}, "the default is not written out"
+    assert not judge.cells, "what the judge costs is no method's"
+    rewards = steps(plan, stage="reward_model", operation="train")
+    assert len(rewards) == 4 and judge not in rewards
+
+
+def test_a_judge_of_its_own_is_another_step(planned):
+    texts = ["judged_generation", "judged_generation(judge=(sft > reward_model(steps=90, half=second)))"]
+    plans = [planned(f"method: sft\ntasks: '{text}'\nbudget: {{steps: 60}}\n") for text in texts]
+    assert len({only(plan, operation="eval").id for plan in plans}) == 2
+    judge = only(plans[1], technique="reward_model")
+    assert judge.coordinates["method"] == "sft > reward_model(steps=90, half=second)" and judge.budget.steps == 90
+    assert only(plans[1], operation="eval").coordinates["task"] == texts[1]
+    none = planned("method: sft\ntasks: judged_generation(judge=null)\nbudget: {steps: 60}\n")
+    assert only(none, operation="eval").others == ()
+
+
+def test_a_judge_that_cannot_be_made_is_why_the_task_is_skipped(planned):
+    plan = planned("method: sft\ntasks: 'judged_generation(judge=(ppo))'\nbudget: {steps: 60}\n")
+    assert only(plan, operation="eval").reason == (
+        "ppo needs the part 'reward', which neither the model nor an earlier stage gives"
+    )
+
+
+def test_ppo_needs_a_reward_model_of_its_chain_or_a_given_one(planned):
+    for method, reason in (
+        ("sft > ppo", "ppo needs the part 'reward', which neither the model nor an earlier stage gives"),
+        ("sft > ppo(reward=(reward_model))", None), ("sft > reward_model > ppo", None),
+    ):  # fmt: skip
+        plan = planned(f"method: '{method}'\ntasks: preference\nbudget: {{steps: 60}}\n")
+        assert only(plan, technique="ppo", operation="train").reason == reason
+    shared = planned('''method: ["sft > dpo", "sft > reward_model > ppo"]\ntasks: preference\nbudget: {steps: 60}\n''')
+    assert len(steps(shared, technique="sft", operation="train")) == 1
+
+
 def test_what_is_done_is_not_planned_again(planned):
     first = planned(GRID)
     done = {step.id for step in first.steps}
