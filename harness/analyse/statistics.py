@@ -150,6 +150,29 @@ def paired_ratio_difference(
     return Interval(estimate, low, high, len(above), "items")
 
 
+def ratio_of_means(
+    first: tuple[Sequence[float], Sequence[float]], second: tuple[Sequence[float], Sequence[float]], seed: int = 0,
+    level: float = LEVEL,
+) -> Interval | None:  # fmt: skip
+    """Ratio of two weighted means (amounts, weights) over the same items, with its paired bootstrap interval.
+
+    None where the second mean is not positive, in the sample or in a draw of it.
+    """
+    above, below = (numpy.asarray(part, dtype=float) for part in first)
+    other_above, other_below = (numpy.asarray(part, dtype=float) for part in second)
+    if not len(above) or below.sum() == 0 or other_below.sum() == 0 or other_above.sum() <= 0:
+        return None
+    estimate = float(above.sum() / below.sum() / (other_above.sum() / other_below.sum()))
+    if len(above) == 1:
+        return Interval(estimate, None, None, 1, "items")
+    counts = _draws(len(above), seed)
+    sums, other_sums, other_amounts = counts @ below, counts @ other_below, counts @ other_above
+    whole = (sums > 0) & (other_sums > 0) & (other_amounts > 0)
+    draws = (counts @ above)[whole] / sums[whole] * other_sums[whole] / other_amounts[whole]
+    low, high = _tails(draws, level)
+    return Interval(estimate, low, high, len(above), "items")
+
+
 def mcnemar(first: Sequence[float], second: Sequence[float]) -> float | None:
     """Exact two-sided p-value that two methods are right equally often on the same items; None if they never differ."""
     from scipy.special import bdtr

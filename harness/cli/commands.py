@@ -108,6 +108,21 @@ def rows_command(
     show_rows(results, suite, csv, parquet, as_json=as_json)
 
 
+@app.command("claims")
+def claims_command(
+    results: Annotated[Path, typer.Argument(metavar="[RESULTS]", help="results folder")] = Path("results"),
+    claims: Annotated[list[Path] | None, typer.Option(help="a file of claims of your own; may be repeated")] = None,
+    suite: Annotated[list[str] | None, typer.Option(help="judge by this suite's records alone; repeatable")] = None,
+    report: Annotated[bool, typer.Option("--report", help="write the page too")] = False,
+    reports: Annotated[Path, typer.Option(help="reports folder")] = Path("reports"),
+    as_json: AsJson = False,
+) -> None:
+    """Set published claims beside what the records say, each with a verdict."""
+    from harness.cli.claims import show_claims
+
+    raise typer.Exit(show_claims(results, claims or [], suite, reports if report else None, as_json))
+
+
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """Show every technique and task with its parameters, defaults and source."""

@@ -6,6 +6,7 @@ step; what cannot run is kept with the reason. The launcher takes the steps in t
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -100,9 +101,37 @@ def plan(
         for number, point in enumerate(cells.values()):
             builder.add(number, point)
         steps = list(builder.steps.values())
+        if suite.interleaved:
+            steps = _interleaved(list(cells), builder)
         if done is not None:
             _mark_done(steps, done, kept or (lambda step: True))
         return Plan(suite, list(cells), steps, builder.cell_steps, tuner.trials, waiting, _baseline(suite, tuned))
+
+
+def _interleaved(cells: Sequence[Cell], builder: Builder) -> list[Step]:
+    """The steps seed after seed, the cells of each seed in an order that its hash draws, after what they need.
+
+    A machine that drifts then drifts through every method alike, and runs of one seed are pairs.
+    """
+    def place(number: int) -> tuple[int, str]:
+        cell = cells[number]
+        drawn = hashlib.sha256(f"{cell.seed}:{cell.id}".encode()).hexdigest()
+        return (-1 if cell.seed is None else cell.seed, drawn)
+
+    found: dict[str, Step] = {}
+
+    def add(step: Step) -> None:
+        for needed in step.needs:
+            if needed not in found:
+                add(builder.steps[needed])
+        found.setdefault(step.id, step)
+
+    for number in sorted(range(len(cells)), key=place):
+        for step in builder.cell_steps[number]:
+            add(step)
+    for step in builder.steps.values():
+        add(step)
+    return list(found.values())
 
 
 def _baseline(suite: Suite, tuned: Mapping[str, set[str]]) -> str | None:

@@ -77,6 +77,7 @@ class Suite:
     baseline: str | None
     limits: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    interleaved: bool = False
     resolver: Resolver = field(default_factory=Resolver, repr=False, compare=False)
 
 
@@ -145,7 +146,8 @@ class _Loader:
         baseline = self._baseline(sweeps)
         notes = tuple(self.form.notes)
         return Suite(
-            self.name, self.form.question, self.document.file, sweeps, baseline, limits, notes, self.resolver
+            self.name, self.form.question, self.document.file, sweeps, baseline, limits, notes, self.form.interleave,
+            self.resolver,
         )  # fmt: skip
 
     def _known(self, source: DataSource) -> DataSource:

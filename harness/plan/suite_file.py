@@ -174,6 +174,9 @@ class SuiteForm(SweepForm):
     question: str = Field("", description="what the suite answers, in one line")
     notes: list[str] = Field(default=[], description="what a reader of the report should know about data and models")
     limits: LimitsForm = LimitsForm()
+    interleave: bool = Field(
+        False, description="run seed after seed, the cells of each in an order of its own: times compare in pairs"
+    )
     models: dict[str, ModelForm] = {}
     data_sets: dict[str, DataForm] = {}
     sweeps: Annotated[list[SweepForm], Field(min_length=1)] | None = None

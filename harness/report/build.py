@@ -43,7 +43,11 @@ from harness.report.vocabularies import languages, lost, vocabularies
 
 def build(content: Content, out: Path) -> list[Path]:
     """Write ``index.html``, ``README.md`` and ``figures/*.svg`` below ``out``; return what was written."""
-    document = compose(content)
+    return write_document(compose(content), out)
+
+
+def write_document(document: Document, out: Path) -> list[Path]:
+    """Write the pages and figures of a document below ``out``; return what was written."""
     pages = {"index.html": html(document), "README.md": markdown(document)}
     drawn = {figure.file: svg(figure.specification) for figure in document.figures()}
     return [_write(out / name, text) for name, text in {**pages, **drawn}.items()]

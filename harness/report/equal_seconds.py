@@ -43,7 +43,8 @@ def equal_seconds(content: Content, points: pandas.DataFrame) -> list[Table]:
 def validated(stage: str, metric: str) -> str:
     """What a stage's validation curve is about; curves compare where it is the same.
 
-    Bits per byte of one text compare whatever was learnt; losses only by the same objective, of the same view.
+    Bits per byte of one text compare whatever was learnt; losses only by the same objective, of the same view. What
+    learns from preferences has an objective of its own each.
     """
     try:
         call = parse(stage).stages[0].call
@@ -51,7 +52,7 @@ def validated(stage: str, metric: str) -> str:
         view = kind(build_params(kind.Params, dict(call.params), owner=call.name)).view
     except HarnessError:
         return stage
-    if view != "text" or metric == "validation_bits_per_byte":
+    if metric == "validation_bits_per_byte" or view not in ("text", "pairs"):
         return str(view)
     shown = [f"{key}={value_text(value)}" for key, value in call.params if key not in SETTINGS]
     return f"{call.name}({', '.join(shown)})" if shown else call.name

@@ -111,11 +111,12 @@ def reward_over_divergence(
     """Reward over KL while training (``method seed step kl reward``), and at the end (``method by kl reward``)."""
     x = altair.X("kl:Q", title="KL from the reference, nats per answer", scale=altair.Scale(zero=True))
     panels = []
+    here = {*trained["method"], *ends["method"]}
     if len(trained):
         lines = altair.Chart(trained, name=f"{name}_training".replace("-", "_"), width=WIDTH, height=HEIGHT)
         panels.append(lines.mark_line(point={"size": 22}, opacity=0.7).encode(
             x=x, y=altair.Y("reward:Q", title="Training reward", scale=altair.Scale(zero=False)),
-            color=_color("method", methods, set(trained["method"]), "Method"), detail="seed:N", order="step:Q",
+            color=_color("method", methods, here, "Method"), detail="seed:N", order="step:Q",
             tooltip=["method:N", "step:Q", altair.Tooltip("kl:Q", format=".3~g"),
                      altair.Tooltip("reward:Q", format=".4~g")],
         ))  # fmt: skip
@@ -123,7 +124,7 @@ def reward_over_divergence(
         dots = altair.Chart(ends, name=f"{name}_end".replace("-", "_"), width=WIDTH, height=HEIGHT)
         panels.append(dots.mark_point(size=80, filled=True, opacity=0.85).encode(
             x=x, y=altair.Y("reward:Q", title="Reward gained", scale=altair.Scale(zero=True)),
-            color=_color("method", methods, set(ends["method"]), "Method"),
+            color=_color("method", methods, here, "Method"),
             shape=altair.Shape("by:N", title="Scored by", sort=["judge", "reward model"]),
             tooltip=["method:N", "by:N", altair.Tooltip("kl:Q", format=".3~g"),
                      altair.Tooltip("reward:Q", format=".4~g")],

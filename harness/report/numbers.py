@@ -6,6 +6,8 @@ import math
 
 from harness.report.document import MISSING
 
+# Differences of equal numbers that were summed in another order; no quantity that is shown is so small.
+ROUNDING = 1e-12
 _SCALES = {
     "B": ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")),
     "s": ((3600.0, "h"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
@@ -39,8 +41,9 @@ def signed(value: float | None, unit: str = "1", digits: int = 3) -> str:
     """``value`` with its sign, for differences."""
     if value is None or value != value:
         return MISSING
-    text = pretty(abs(value), unit, digits)
-    return text if value == 0 else f"{'+' if value > 0 else '-'}{text}"
+    if abs(value) < ROUNDING:
+        return pretty(0.0, unit, digits)
+    return f"{'+' if value > 0 else '-'}{pretty(abs(value), unit, digits)}"
 
 
 def interval(low: float | None, high: float | None, unit: str = "1") -> str:
@@ -50,6 +53,8 @@ def interval(low: float | None, high: float | None, unit: str = "1") -> str:
     """
     if low is None or high is None or low != low or high != high:
         return ""
+    if max(abs(low), abs(high)) < ROUNDING:
+        low = high = 0.0
     scale, name = _scale(max(abs(low), abs(high)), unit)
     low, high = low / scale, high / scale
     width = high - low

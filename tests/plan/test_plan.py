@@ -298,3 +298,28 @@ def test_the_plan_is_plain_json(planned):
     ids = {step["id"] for step in document["steps"]}
     assert all(set(cell["steps"]) <= ids for cell in document["cells"])
     assert document["cells"][0]["id"] == plan.cells[0].id
+
+
+INTERLEAVED = """
+interleave: true
+seed: [0, 1, 2, 3, 4, 5]
+method: [full_finetune, lora, "lora > int8", qlora]
+tasks: perplexity
+budget: {steps: 60}
+"""
+
+
+def test_interleaved_cells_run_seed_after_seed_in_an_order_of_their_own(planned):
+    plan = planned(INTERLEAVED)
+    plain = planned(INTERLEAVED.replace("interleave: true\n", ""))
+    assert {step.id for step in plan.steps} == {step.id for step in plain.steps}, "the order is no part of a step"
+    assert [cell.method for cell in plan.cells] == [cell.method for cell in plain.cells]
+    seen = set()
+    for step in plan.steps:
+        assert set(step.needs) <= seen
+        seen.add(step.id)
+    trained = [(step.seed, step.coordinates["method"]) for step in plan.steps if step.operation == "train"]
+    assert [seed for seed, _ in trained] == sorted(seed for seed, _ in trained)
+    orders = {tuple(method for seed, method in trained if seed == wanted) for wanted in range(6)}
+    assert len(orders) > 2, "each seed has its own order"
+    assert [step.id for step in planned(INTERLEAVED).steps] == [step.id for step in plan.steps], "the same every time"

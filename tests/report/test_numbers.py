@@ -52,3 +52,8 @@ def test_ends_of_an_interval_can_be_told_apart(low: float, factor: float) -> Non
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e12, max_value=1e12))
 def test_plain_is_near_the_value(value: float) -> None:
     assert float(plain(value, 4).replace(" ", "")) == pytest.approx(value, rel=6e-3, abs=1e-12)
+
+
+def test_rounding_of_equal_sums_is_no_difference() -> None:
+    assert signed(1.7e-17) == "0" and interval(-3e-18, 4e-17) == "[0, 0]"
+    assert signed(-2e-4) != "0"

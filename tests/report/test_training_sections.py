@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from harness.report.alignment import alignment
 from harness.report.build import compose, content_of
 from harness.report.content import Content
 from harness.report.document import Section, Table
@@ -24,11 +25,11 @@ from harness.report.students import students, students_in_words
 from harness.report.tuning import tuning
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
-SECTIONS = (tuning, forgetting, lora_settings, limits, optimisations, growth, ranks, students)
+SECTIONS = (tuning, alignment, forgetting, lora_settings, limits, optimisations, growth, ranks, students)
 HAS = {
     "finetuning": {tuning, forgetting}, "lora": {tuning, lora_settings}, "frontier": {limits},
     "efficiency": {optimisations, growth}, "attention": {growth}, "zero": {ranks},
-    "distillation": {tuning, forgetting, students},
+    "distillation": {tuning, forgetting, students}, "alignment": {alignment}, "alignment_local": {alignment},
 }  # fmt: skip
 
 

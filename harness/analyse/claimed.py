@@ -1,0 +1,75 @@
+"""Claims with their verdicts: every ratio that a results folder has for each of them, and the one that counts most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.analyse.evidence import Evidence, evidence, measured
+from harness.analyse.verdicts import DECISIVE, Judgement, judge
+from harness.claims import Claim
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim, its verdict, the ratio that it rests on, and every other ratio with its own verdict."""
+
+    claim: Claim
+    judgement: Judgement
+    chosen: Evidence | None
+    others: tuple[tuple[Evidence, Judgement], ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As ``--json`` shows it; a ratio's ``records`` are ids of steps, under which its rows are found."""
+        claim, bound = self.claim, self.claim.bound
+        return {
+            "id": claim.id, "technique": claim.technique, "statement": claim.statement, "published": claim.published,
+            "source": claim.source, "verified": claim.verified, "metric": claim.metric,
+            "bound": None if bound is None else {bound[0]: bound[1]}, "counter": list(claim.counter),
+            "verdict": self.judgement.verdict, "why": self.judgement.why,
+            "evidence": None if self.chosen is None else _evidence(self.chosen),
+            "others": [_evidence(one) | {"verdict": judgement.verdict} for one, judgement in self.others],
+        }  # fmt: skip
+
+
+def judged(claims: Iterable[Claim], results: Path | str, suites: Sequence[str] | None = None) -> list[Judged]:
+    """Every claim with its verdict from what ``results`` holds."""
+    every = list(claims)
+    found: dict[str, list[Evidence]] = {claim.id: [] for claim in every}
+    for suite in measured(results, suites):
+        for claim in every:
+            found[claim.id] += evidence(claim, suite)
+    return [_judged(claim, found[claim.id]) for claim in every]
+
+
+def _judged(claim: Claim, found: Sequence[Evidence]) -> Judged:
+    told = [(one, judge(claim, one.ratio, parameters=one.parameters, pairs=one.pairs)) for one in found]
+    told.sort(key=lambda pair: _weight(*pair), reverse=True)
+    if not told:
+        why = claim.needs or f"no suite has both {_name(claim.of)} and {_name(claim.over)} with {claim.metric}"
+        return Judged(claim, Judgement("not testable here", why), None, ())
+    return Judged(claim, told[0][1], told[0][0], tuple(told[1:]))
+
+
+def _weight(one: Evidence, judgement: Judgement) -> tuple[Any, ...]:
+    """What counts more: what decides, of times more pairs of runs, then a larger model, then more items or seeds."""
+    return (judgement.verdict in DECISIVE, one.pairs or 0, one.parameters or 0.0, one.ratio.n, one.suite)
+
+
+def _name(side: Any) -> str:
+    if side is None or isinstance(side, int | float):
+        return str(side)
+    return f"{side.method}{f' at {side.precision}' if side.precision else ''}"
+
+
+def _evidence(one: Evidence) -> dict[str, Any]:
+    return {
+        "suite": one.suite, "of": one.of, "over": one.over, "model": one.model, "data": one.data,
+        "hardware": one.hardware, "precision": one.precision, "ratio": one.ratio.estimate, "low": one.ratio.low,
+        "high": one.ratio.high, "n": one.ratio.n, "basis": one.basis, "parameters": one.parameters,
+        "records": list(one.steps),
+    }  # fmt: skip
+
+

@@ -1,0 +1,190 @@
+"""Published claims about techniques, as data: what was said, by whom, and which measured ratio can test it.
+
+Every ``*.yaml`` file of this folder is a list of claims; a user adds one with one entry, here or in a file that is
+given to ``harness claims --claims FILE``. Light: the verdicts are in ``harness.analyse.verdicts``.
+
+A claim is tested by the ratio of one metric between two methods, ``of`` over ``over``, on the same model, data,
+precision and hardware. ``over`` may be a number (16: bits of an uncompressed weight). Exactly one of ``at_most``,
+``at_least`` and ``no_worse_than`` is what the claim says of the ratio; the weakest end of a range that was published,
+so that a claim is not refuted by its boldest reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from harness.errors import MethodError, UsageError, did_you_mean
+from harness.metrics import METRICS
+from harness.plan.expression import parse
+
+FOLDER = Path(__file__).parent
+BOUNDS = ("at_most", "at_least", "no_worse_than")
+MAKING, WINS = "making_seconds", "judge_wins"
+DERIVED = {
+    MAKING: "lower",  # seconds of all train and compress steps of a method
+    WINS: "higher",  # share of prompts at which a judge prefers the answers of one side, over one half
+}
+"""Which way is better for what is no metric of one step but made of several."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a ratio: a method's pattern, and a precision where the sides differ in it.
+
+    In a pattern, parameters that are not written have their defaults or are settings of training (a rate, say).
+    """
+
+    method: str
+    precision: str | None = None
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published statement. ``published`` is the figure in words, ``needs`` what a test here would take.
+
+    ``also`` are further pairs of methods whose ratio tests the same.
+
+    ``scale`` is the fewest parameters that the claim speaks of; ``counter`` names claims that say otherwise.
+    ``verified`` says that the figure was read in its source, and is not remembered or popular.
+    """
+
+    id: str
+    technique: str
+    statement: str
+    source: str
+    verified: bool
+    published: str = ""
+    metric: str | None = None
+    task: str | None = None
+    of: Side | None = None
+    over: Side | float | None = None
+    also: tuple[tuple[Side, Side | float], ...] = ()
+    at_most: float | None = None
+    at_least: float | None = None
+    no_worse_than: float | None = None
+    suite: str | None = None
+    model: str | None = None
+    scale: float = 0.0
+    needs: str = ""
+    counter: tuple[str, ...] = ()
+
+    @property
+    def bound(self) -> tuple[str, float] | None:
+        """What the claim says of the ratio: the kind of bound and its value."""
+        for kind in BOUNDS:
+            value = getattr(self, kind)
+            if value is not None:
+                return kind, float(value)
+        return None
+
+    @property
+    def sides(self) -> list[tuple[Side, Side | float]]:
+        """Every pair of methods whose ratio tests it."""
+        first = [] if self.of is None or self.over is None else [(self.of, self.over)]
+        return [*first, *self.also]
+
+    @property
+    def testable(self) -> bool:
+        """Whether a ratio can test it at all."""
+        return self.metric is not None
+
+    @property
+    def lower_is_claimed(self) -> bool:
+        """Whether the claim is that the ratio is below 1."""
+        kind = self.bound[0] if self.bound else "at_most"
+        if kind == "no_worse_than":
+            return direction_of(str(self.metric)) != "higher"
+        return kind == "at_most"
+
+
+def direction_of(metric: str) -> str:
+    """Which way is better: ``lower``, ``higher`` or ``none``."""
+    return DERIVED[metric] if metric in DERIVED else METRICS[metric].direction
+
+
+def load(extra: Iterable[Path] = ()) -> list[Claim]:
+    """Every claim of the registry, then those of ``extra`` files; ``UsageError`` names file, claim and mistake."""
+    claims = [claim for path in [*sorted(FOLDER.glob("*.yaml")), *extra] for claim in read(path)]
+    seen: set[str] = set()
+    for claim in claims:
+        if claim.id in seen:
+            raise UsageError(f"claim '{claim.id}' is there twice")
+        seen.add(claim.id)
+    for claim in claims:
+        for other in claim.counter:
+            if other not in seen:
+                raise UsageError(f"claim '{claim.id}': counter: no claim '{other}'{did_you_mean(other, seen)}")
+    return claims
+
+
+def read(path: Path) -> list[Claim]:
+    """Claims of one file."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise UsageError(f"cannot read the claims in {path}: {error.strerror}") from None
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path.name} is not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise UsageError(f"{path.name} must be a list of claims, each with id, technique, statement and source")
+    return [_claim(entry, path.name) for entry in found]
+
+
+def _claim(entry: Mapping[str, Any], file: str) -> Claim:
+    where = f"{file}, claim '{entry.get('id', '?')}'"
+    known = [item.name for item in fields(Claim)]
+    for key in entry:
+        if key not in known:
+            hint = did_you_mean(str(key), known)
+            raise UsageError(f"{where}: unknown field '{key}'{hint} (known: {', '.join(known)})")
+    for key in ("id", "technique", "statement", "source"):
+        if not str(entry.get(key) or "").strip():
+            raise UsageError(f"{where}: '{key}' is missing")
+    if not isinstance(entry.get("verified"), bool):
+        raise UsageError(f"{where}: 'verified' must be true (read in the source) or false")
+    given = dict(entry)
+    given["counter"] = tuple(entry.get("counter") or ())
+    given["of"] = _side(entry["of"], where) if "of" in entry else None
+    given["over"] = _over(entry["over"], where) if "over" in entry else None
+    also = entry.get("also") or ()
+    if not all(isinstance(pair, dict) and set(pair) == {"of", "over"} for pair in also):
+        raise UsageError(f"{where}: 'also' is a list of pairs, each with of and over")
+    given["also"] = tuple((_side(pair["of"], where), _over(pair["over"], where)) for pair in also)
+    claim = Claim(**given)
+    _check(claim, where)
+    return claim
+
+
+def _check(claim: Claim, where: str) -> None:
+    if claim.metric is None:
+        if not claim.needs:
+            raise UsageError(f"{where}: without a metric it needs 'needs': what a test would take")
+        return
+    if claim.metric not in METRICS and claim.metric not in DERIVED:
+        raise UsageError(f"{where}: unknown metric '{claim.metric}'{did_you_mean(claim.metric, [*METRICS, *DERIVED])}")
+    if claim.of is None or claim.over is None:
+        raise UsageError(f"{where}: a metric needs 'of' and 'over', the two sides of the ratio")
+    if sum(getattr(claim, kind) is not None for kind in BOUNDS) != 1:
+        raise UsageError(f"{where}: give exactly one of {', '.join(BOUNDS)}")
+    if claim.bound is not None and claim.bound[1] <= 0:
+        raise UsageError(f"{where}: {claim.bound[0]} must be above 0: it bounds a ratio")
+
+
+def _over(given: Any, where: str) -> Side | float:
+    return float(given) if isinstance(given, int | float) else _side(given, where)
+
+
+def _side(given: Any, where: str) -> Side:
+    entry = {"method": given} if isinstance(given, str) else given
+    if not isinstance(entry, dict) or not set(entry) <= {"method", "precision"} or "method" not in entry:
+        raise UsageError(f"{where}: a side is a method, or {{method: ..., precision: ...}}, not {given!r}")
+    try:
+        parse(str(entry["method"]))
+    except MethodError as error:
+        raise UsageError(f"{where}: {error}") from None
+    return Side(str(entry["method"]), entry.get("precision"))

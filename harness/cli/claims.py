@@ -1,0 +1,57 @@
+"""``harness claims``: published statements and what the records say of them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.claims import load
+from harness.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from harness.analyse.claimed import Judged
+
+
+def show_claims(
+    results: Path, files: Sequence[Path], suites: Sequence[str] | None, reports: Path | None, as_json: bool
+) -> int:
+    """Judge every claim, show the verdicts and write the page; the exit code."""
+    claims = load(files)
+    if not results.is_dir():
+        raise UsageError(f"results folder {results} does not exist; run a suite first")
+    from harness.analyse.claimed import judged
+    from harness.results.store import Store
+
+    for suite in suites or ():
+        known = Store(results).suites()
+        if suite not in known:
+            raise UsageError(f"no results for suite '{suite}' in {results}{did_you_mean(suite, known)}")
+    found = judged(claims, results, suites)
+    if reports is not None:
+        from harness.report.claims import build_claims
+
+        written = build_claims(found, reports / "claims")
+    if as_json:
+        print(json.dumps([one.to_dict() for one in found], indent=1))
+        return 0
+    _show(found)
+    if reports is not None:
+        print(f"report: {written[0]}")
+    return 0
+
+
+def _show(found: Sequence[Judged]) -> None:
+    from harness.report.claims import ORDER, measured_in_words
+
+    for verdict in ORDER:
+        for one in (each for each in found if each.judgement.verdict == verdict):
+            claimed = f"claimed {one.claim.published}" if one.claim.published else ""
+            print(f"{verdict:<17} {one.claim.id:<22} {measured_in_words(one):<24} {claimed}")
+            said = f"{one.claim.statement}{f' ({one.judgement.why})' if one.judgement.why else ''}"
+            where = "" if one.chosen is None else f" [{one.chosen.of} over {one.chosen.over}, {one.chosen.suite}]"
+            print(f"{'':<18}{said}{where}")
+    counts = Counter(one.judgement.verdict for one in found)
+    print(f"{len(found)} claims: {', '.join(f'{counts[name]} {name}' for name in ORDER if counts[name])}")

@@ -1,0 +1,108 @@
+"""The page of claims: each published statement beside what was measured here, with a verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.analyse.claimed import Judged
+from harness.analyse.evidence import Evidence
+from harness.analyse.verdicts import PAIRS, Verdict
+from harness.claims import DERIVED
+from harness.metrics import METRICS
+from harness.report.build import write_document
+from harness.report.document import Block, Bullets, Column, Document, Paragraph, Row, Section, Table, Value
+from harness.report.numbers import interval, plain, pretty
+
+QUESTION = "Which published statements about techniques hold here?"
+HOW = (
+    "A verdict compares a measured ratio, with its 95 % interval, with what was claimed; of a range that was "
+    "published its weakest end. Confirmed: the whole interval lies within the claim. Direction only: on the claimed "
+    "side of 1, and short of the figure. Contradicted: on the other side. Inconclusive: the interval contains the "
+    "figure or no effect,"
+    f"or a ratio of times comes from fewer than {PAIRS} pairs of runs. Where a claim speaks of larger models than were "
+    "measured, nothing is contradicted, and no more than its direction confirmed."
+)
+ORDER: tuple[Verdict, ...] = ("contradicted", "confirmed", "direction only", "inconclusive", "not testable here")
+
+
+def claims_page(found: Sequence[Judged]) -> Document:
+    """The document with one table per verdict."""
+    counts = Counter(one.judgement.verdict for one in found)
+    told = [f"{len(found)} claims: {', '.join(f'{counts[name]} {name}' for name in ORDER if counts[name])}."]
+    told += [_sentence(one) for one in found if one.judgement.verdict == "contradicted"]
+    sections = [_section(name, [one for one in found if one.judgement.verdict == name]) for name in ORDER]
+    opening: list[Block] = [Paragraph(QUESTION, "lead"), Bullets(told, "headline")]
+    how = Section("How a verdict is reached", [Paragraph(HOW, "note")])
+    return Document("claims", opening, [*(section for section in sections if section.blocks), how])
+
+
+def build_claims(found: Sequence[Judged], out: Path) -> list[Path]:
+    """Write ``index.html`` and ``README.md`` below ``out``; return what was written."""
+    return write_document(claims_page(found), out)
+
+
+def measured_in_words(one: Judged) -> str:
+    """The measured ratio with its interval, as text; a dash without one."""
+    if one.chosen is None:
+        return "-"
+    ratio = one.chosen.ratio
+    return f"{plain(ratio.estimate, 3)} {interval(ratio.low, ratio.high)}".strip()
+
+
+def _sentence(one: Judged) -> str:
+    assert one.chosen is not None
+    return (
+        f"{one.claim.statement} Measured: {one.chosen.of} has {measured_in_words(one)} times the {_metric(one)} of "
+        f"{one.chosen.over} ({_where(one.chosen)})."
+    )
+
+
+def _metric(one: Judged) -> str:
+    name = str(one.claim.metric)
+    return name.replace("_", " ") if name in DERIVED else METRICS[name].label.lower()
+
+
+def _section(name: str, found: Sequence[Judged]) -> Section:
+    blocks: list[Block] = [_table(found)] if found else []
+    return Section(name.capitalize(), blocks)
+
+
+def _table(found: Sequence[Judged]) -> Table:
+    columns = [
+        Column("Claim", "source", "method"), Column("Published"), Column("Ratio of", "metric"),
+        Column("Measured", "95 % interval"), Column("Over", "model, precision"), Column("Suite", "other ratios"),
+    ]  # fmt: skip
+    return Table(columns, [_row(one) for one in found])
+
+
+def _row(one: Judged) -> Row:
+    claim, chosen = one.claim, one.chosen
+    source = f"{claim.source}{'' if claim.verified else ' (not verified)'}"
+    counter = f"; otherwise: {', '.join(claim.counter)}" if claim.counter else ""
+    first = Value(f"{claim.id}: {claim.statement}", f"{source}{counter}", kind="word")
+    published = Value(claim.published or "-", _bound(one), kind="word")
+    if chosen is None:
+        return Row([first, published, Value(one.judgement.why, kind="reason", span=4)])
+    return Row([
+        first, published, Value(f"{chosen.of} over {chosen.over}", _metric(one), kind="word"),
+        Value(plain(chosen.ratio.estimate, 3), interval(chosen.ratio.low, chosen.ratio.high)),
+        Value(chosen.basis, f"{_where(chosen)}{f'; {one.judgement.why}' if one.judgement.why else ''}", kind="word"),
+        Value(chosen.suite, _others(one), kind="word"),
+    ])  # fmt: skip
+
+
+def _bound(one: Judged) -> str:
+    bound = one.claim.bound
+    return "" if bound is None else f"{bound[0].replace('_', ' ')} {plain(bound[1], 3)}"
+
+
+def _where(one: Evidence) -> str:
+    size = f" of {pretty(one.parameters, '1', 3)} parameters" if one.parameters else ""
+    return f"{one.model}{size}, {one.precision}, {one.hardware}"
+
+
+def _others(one: Judged) -> str:
+    counts = Counter(judgement.verdict for _, judgement in one.others)
+    return ", ".join(f"{number} {name}" for name, number in counts.items())

@@ -1,0 +1,116 @@
+"""The registry of claims: every entry can be read, what is wrong in one is one line, and evidence is what rows say."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.analyse.claimed import judged
+from harness.claims import load, read
+from harness.errors import UsageError
+from harness.report.claims import claims_page
+from harness.report.document import Table
+from harness.report.pages import html, markdown
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD = """
+- id: mine
+  technique: lora
+  statement: LoRA trains few parameters.
+  source: me
+  verified: false
+  metric: trainable_share
+  of: lora
+  over: 1
+  at_most: 0.05
+"""
+
+
+@pytest.fixture(scope="module")
+def found():
+    return {one.claim.id: one for one in judged(load(), ROOT / "results")}
+
+
+def test_every_claim_has_a_source_and_a_test_or_what_one_would_take() -> None:
+    claims = load()
+    assert len(claims) >= 60 and len({claim.id for claim in claims}) == len(claims)
+    for claim in claims:
+        assert claim.source and (claim.testable or claim.needs), claim.id
+        assert claim.published or claim.needs, claim.id
+
+
+def test_a_claim_of_ones_own_is_one_entry(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(GOOD)
+    assert load([file])[-1].id == "mine"
+    (own,) = [one for one in judged(read(file), ROOT / "results") if one.claim.id == "mine"]
+    assert own.judgement.verdict == "confirmed" and own.chosen is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("  source: me\n", "", "'source' is missing"),
+        ("verified: false", "verified: maybe", "'verified' must be true"),
+        ("metric: trainable_share", "metric: trainable_shares", "unknown metric 'trainable_shares'; did you mean"),
+        ("  at_most: 0.05\n", "", "give exactly one of at_most, at_least, no_worse_than"),
+        ("at_most: 0.05", "at_most: 0.05\n  at_least: 2", "give exactly one of"),
+        ("at_most: 0.05", "at_most: -1", "at_most must be above 0"),
+        ("  over: 1\n", "", "a metric needs 'of' and 'over'"),
+        ("of: lora", "of: 'lora(rank='", "claim 'mine'"),
+        ("technique: lora", "techniques: lora", "unknown field 'techniques'; did you mean 'technique'"),
+        ("  metric: trainable_share\n", "", "without a metric it needs 'needs'"),
+        ("at_most: 0.05", "at_most: 0.05\n  counter: [nobody]", "counter: no claim 'nobody'"),
+        ("- id: mine", "- id: note-int8", "claim 'note-int8' is there twice"),
+    ],
+)
+def test_what_is_wrong_in_a_claim_is_one_line(tmp_path: Path, old: str, new: str, told: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(GOOD.replace(old, new))
+    with pytest.raises(UsageError, match=told) as error:
+        load([file])
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_that_is_none_of_claims_is_said(tmp_path: Path) -> None:
+    for text, told in (("id: x", "must be a list of claims"), ("- [", "is not YAML")):
+        (tmp_path / "x.yaml").write_text(text)
+        with pytest.raises(UsageError, match=told):
+            read(tmp_path / "x.yaml")
+    with pytest.raises(UsageError, match="cannot read the claims"):
+        read(tmp_path / "none.yaml")
+
+
+def test_known_truths_come_out(found) -> None:
+    """What arithmetic says: bytes of 4-bit weights with their scales, halves of layers, LoRA's share."""
+    assert found["note-int4"].judgement.verdict == "direction only", "scales and embeddings are there too"
+    assert found["note-distilbert"].judgement.verdict == "direction only", "half the layers is not 60 % smaller"
+    assert found["distilbert-size"].judgement.verdict == "confirmed"
+    assert found["note-ckpt-memory"].judgement.verdict in ("confirmed", "direction only")
+    assert found["zero-optimizer"].judgement.verdict == "confirmed"
+    assert found["note-prefix"].judgement.verdict == "confirmed"
+
+
+def test_evidence_is_what_the_records_say(found) -> None:
+    one = found["note-int4"].chosen
+    assert one is not None
+    records = [json.loads(path.read_text()) for path in (ROOT / "results" / one.suite).glob("*/*.json")
+               if path.stem.split(".")[0] in one.steps]  # fmt: skip
+    assert records and one.ratio.estimate == pytest.approx(records[0]["metrics"]["bits_per_weight"] / 16)
+    gptq = found["note-gptq"].chosen
+    assert gptq is not None
+    folder = ROOT / "results" / gptq.suite
+    pair = [json.loads(next(folder.glob(f"*/{step}.*.json")).read_text()) for step in gptq.steps]
+    ratio = pair[0]["metrics"]["kl_divergence"] / pair[1]["metrics"]["kl_divergence"]
+    assert gptq.ratio.estimate == pytest.approx(ratio, rel=1e-6)
+    assert gptq.ratio.low is not None and gptq.ratio.low < ratio < (gptq.ratio.high or 0)
+
+
+def test_the_page_has_every_claim_once_and_is_safe(found) -> None:
+    page = claims_page(list(found.values()))
+    tables = [block for section in page.sections for block in section.blocks if isinstance(block, Table)]
+    first = [row.values[0].text.partition(":")[0] for table in tables for row in table.rows]
+    assert sorted(first) == sorted(found)
+    assert "<script>alert" not in html(page) and "note-int4" in markdown(page)
