@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analyse.evidence import Evidence, evidence, measured
-from harness.analyse.verdicts import DECISIVE, Judgement, judge
+from harness.analyse.verdicts import DECISIVE, Judgement, all_of, judge
 from harness.claims import Claim
 
 
@@ -23,11 +23,11 @@ class Judged:
 
     def to_dict(self) -> dict[str, Any]:
         """As ``--json`` shows it; a ratio's ``records`` are ids of steps, under which its rows are found."""
-        claim, bound = self.claim, self.claim.bound
+        claim = self.claim
         return {
             "id": claim.id, "technique": claim.technique, "statement": claim.statement, "published": claim.published,
             "source": claim.source, "verified": claim.verified, "metric": claim.metric,
-            "bound": None if bound is None else {bound[0]: bound[1]}, "counter": list(claim.counter),
+            "bounds": claim.bounds, "counter": list(claim.counter),
             "verdict": self.judgement.verdict, "why": self.judgement.why,
             "evidence": None if self.chosen is None else _evidence(self.chosen),
             "others": [_evidence(one) | {"verdict": judgement.verdict} for one, judgement in self.others],
@@ -45,17 +45,41 @@ def judged(claims: Iterable[Claim], results: Path | str, suites: Sequence[str] |
 
 
 def _judged(claim: Claim, found: Sequence[Evidence]) -> Judged:
-    told = [(one, judge(claim, one.ratio, parameters=one.parameters, pairs=one.pairs)) for one in found]
-    told.sort(key=lambda pair: _weight(*pair), reverse=True)
+    told = sorted(((one, _of(claim, one)) for one in found), key=lambda pair: _weight(pair[0]), reverse=True)
     if not told:
         why = claim.needs or f"no suite has both {_name(claim.of)} and {_name(claim.over)} with {claim.metric}"
         return Judged(claim, Judgement("not testable here", why), None, ())
-    return Judged(claim, told[0][1], told[0][0], tuple(told[1:]))
+    if claim.every:
+        sides = [next((pair for pair in told if pair[0].side == side), None) for side in range(len(claim.sides))]
+        present = [pair for pair in sides if pair is not None]
+        verdict = all_of([judgement for _, judgement in present])
+        chosen = next(one for one, judgement in present if judgement.verdict == verdict.verdict)
+    else:
+        chosen, verdict = told[0]
+        verdict = _unless_others_disagree(verdict, [judgement for _, judgement in told[1:]])
+    return Judged(claim, verdict, chosen, tuple(pair for pair in told if pair[0] is not chosen))
 
 
-def _weight(one: Evidence, judgement: Judgement) -> tuple[Any, ...]:
-    """What counts more: what decides, of times more pairs of runs, then a larger model, then more items or seeds."""
-    return (judgement.verdict in DECISIVE, one.pairs or 0, one.parameters or 0.0, one.ratio.n, one.suite)
+def _of(claim: Claim, one: Evidence) -> Judgement:
+    return judge(
+        claim, one.ratio, parameters=one.parameters, pairs=one.pairs, device=one.hardware.partition("(")[0],
+        of_share=claim.over == 1,
+    )  # fmt: skip
+
+
+def _unless_others_disagree(verdict: Judgement, others: Sequence[Judgement]) -> Judgement:
+    """A verdict that other ratios turn round decides nothing."""
+    opposite = ("confirmed", "direction only") if verdict.verdict == "contradicted" else ("contradicted",)
+    against = sum(one.verdict in opposite for one in others)
+    if verdict.verdict in DECISIVE and against:
+        said = f"this ratio says {verdict.verdict}, {against} of {len(others)} others the opposite"
+        return Judgement("inconclusive", said)
+    return verdict
+
+
+def _weight(one: Evidence) -> tuple[Any, ...]:
+    """What counts more, whatever it says: of times more pairs of runs, a larger model, more items or seeds."""
+    return (one.pairs or 0, one.parameters or 0.0, one.ratio.n, one.suite)
 
 
 def _name(side: Any) -> str:

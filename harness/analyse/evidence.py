@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from harness.analyse.paired import RECIPES, UNTRANSFORMED, ItemScores
 from harness.analyse.patterns import matches, settings_of
 from harness.analyse.statistics import Interval, mean_interval, paired_difference, ratio_of_means
 from harness.analyse.summary import Line, summarize
-from harness.analyse.wins import win_rate
+from harness.analyse.wins import wider, win_rate
 from harness.claims import MAKING, WINS, Claim, Side
 
 TIMES = frozenset({
@@ -32,7 +32,7 @@ OF_TRAINING = PEAKS | {
 }  # fmt: skip
 FEWEST_PAIRS = 3  # of peaks: Student's interval over two says nothing
 # How far peaks of the same work were apart on this kind of machine, seed by seed.
-NOISE_OF_PEAKS = 0.05
+NOISE_OF_PEAKS = 0.1
 SAME = ("model", "data", "hardware")
 
 
@@ -52,6 +52,7 @@ class Evidence:
     pairs: int | None
     parameters: float | None
     steps: tuple[str, ...]
+    side: int = 0
 
 
 @dataclass
@@ -121,7 +122,10 @@ def evidence(claim: Claim, suite: Measured) -> list[Evidence]:
         return []
     if claim.suite is not None and claim.suite != suite.suite:
         return []
-    return [each for of, over in claim.sides for each in _of_sides(claim, of, over, suite)]
+    return [
+        replace(each, side=side)
+        for side, (of, over) in enumerate(claim.sides) for each in _of_sides(claim, of, over, suite)
+    ]  # fmt: skip
 
 
 def _of_sides(claim: Claim, of: Side, over: Side | float, suite: Measured) -> Iterator[Evidence]:
@@ -212,7 +216,7 @@ def _ratio(claim: Claim, suite: Measured, one: Line, other: Line) -> tuple[Inter
         if paired is not None and paired.low is not None and paired.n >= FEWEST_PAIRS:
             return paired, f"{paired.n} pairs of runs", None
         width = ratio * NOISE_OF_PEAKS
-        return Interval(ratio, ratio - width, ratio + width, 1, "repeats"), "means of runs, +-5 %", None
+        return Interval(ratio, ratio - width, ratio + width, 1, "repeats"), "means of runs, +-10 %", None
     paired = _by_seed(suite, metric, one, other)
     if paired is not None and paired.low is not None and paired.low != paired.high:
         return paired, f"{paired.n} pairs of runs", None
@@ -228,18 +232,25 @@ def _of_times(suite: Measured, metric: str, one: Line, other: Line) -> tuple[Int
 
 def _by_seed(suite: Measured, metric: str, one: Line, other: Line) -> Interval | None:
     """The ratio paired by seed: the mean of its logarithm with Student's interval."""
-    sides = [_values(suite, metric, line) for line in (one, other)]
-    shared = [seed for seed in sides[0] if seed in sides[1]]
-    if not shared and len(sides[0]) == len(sides[1]) == 1:
-        pairs = [(next(iter(sides[0].values())), next(iter(sides[1].values())))]
-    else:
-        pairs = [(sides[0][seed], sides[1][seed]) for seed in shared]
-    logs = [math.log(first / second) for first, second in pairs if first > 0 and second > 0]
+    logs = [math.log(ratio) for ratio in _ratios(suite, metric, one, other)]
     found = mean_interval(logs)
     if found is None:
         return None
     low, high = (None if end is None else math.exp(end) for end in (found.low, found.high))
     return Interval(math.exp(found.estimate), low, high, found.n, "seeds")
+
+
+def _ratios(suite: Measured, metric: str, one: Line, other: Line) -> list[float]:
+    """The ratio at each seed that both sides have; of a single run each, of these two; of quality that does not depend
+    on a seed, beside every seed of the other side."""
+    first, second = (_values(suite, metric, line) for line in (one, other))
+    if len(first) == 1 and (len(second) == 1 or metric not in TIMES):
+        pairs = [(next(iter(first.values())), value) for value in second.values()]
+    elif len(second) == 1 and metric not in TIMES:
+        pairs = [(value, next(iter(second.values()))) for value in first.values()]
+    else:
+        pairs = [(first[seed], second[seed]) for seed in first if seed in second]
+    return [own / theirs for own, theirs in pairs if own > 0 and theirs > 0]
 
 
 def _values(suite: Measured, metric: str, line: Line) -> dict[Any, float]:
@@ -264,11 +275,25 @@ def _of_items(suite: Measured, metric: str, one: Line, other: Line) -> tuple[Int
         if gap is None or gap.low is None or gap.high is None:
             return None
         ends = [math.exp(value) for value in (gap.estimate, gap.low, gap.high)]
-        return Interval(ends[0], ends[1], ends[2], gap.n, "items"), f"{gap.n} items", None
+        return _with_training(Interval(ends[0], ends[1], ends[2], gap.n, "items"), suite, metric, one, other)
     found = ratio_of_means(
         (first["amount"].tolist(), first["weight"].tolist()), (second["amount"].tolist(), second["weight"].tolist())
     )
-    return None if found is None else (found, f"{found.n} items", None)
+    return None if found is None else _with_training(found, suite, metric, one, other)
+
+
+def _with_training(
+    found: Interval, suite: Measured, metric: str, one: Line, other: Line
+) -> tuple[Interval, str, int | None]:
+    """An interval over items, made to hold the spread of training: Student's over three seeds, of two their ends."""
+    basis = f"{found.n} items"
+    seeds = _by_seed(suite, metric, one, other)
+    if seeds is None or seeds.n < 2:
+        return found, basis, None
+    if seeds.n < FEWEST_PAIRS:
+        ratios = _ratios(suite, metric, one, other)
+        seeds = Interval(seeds.estimate, min(ratios), max(ratios), seeds.n, "seeds")
+    return wider(found, seeds), f"{basis} and {seeds.n} seeds", None
 
 
 def _wins(suite: Measured, one: Line, other: Line) -> tuple[Interval, str, int | None] | None:

@@ -4,9 +4,9 @@ Every ``*.yaml`` file of this folder is a list of claims; a user adds one with o
 given to ``harness claims --claims FILE``. Light: the verdicts are in ``harness.analyse.verdicts``.
 
 A claim is tested by the ratio of one metric between two methods, ``of`` over ``over``, on the same model, data,
-precision and hardware. ``over`` may be a number (16: bits of an uncompressed weight). Exactly one of ``at_most``,
-``at_least`` and ``no_worse_than`` is what the claim says of the ratio; the weakest end of a range that was published,
-so that a claim is not refuted by its boldest reading.
+precision and hardware. ``over`` may be a number (16: bits of an uncompressed weight). What the claim says of the ratio
+is ``at_most``, ``at_least``, both (a figure that can be missed on either side) or ``no_worse_than``. Of a saving that
+was published as a range its weakest end counts, so that a claim is not refuted by its boldest reading.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from harness.errors import MethodError, UsageError, did_you_mean
+from harness.errors import UsageError, did_you_mean
 from harness.metrics import METRICS
-from harness.plan.expression import parse
+from harness.plan.methods import Resolver
 
 FOLDER = Path(__file__).parent
 BOUNDS = ("at_most", "at_least", "no_worse_than")
+DEVICES = ("cpu", "cuda")
 MAKING, WINS = "making_seconds", "judge_wins"
 DERIVED = {
     MAKING: "lower",  # seconds of all train and compress steps of a method
@@ -45,7 +46,8 @@ class Side:
 class Claim:
     """A published statement. ``published`` is the figure in words, ``needs`` what a test here would take.
 
-    ``also`` are further pairs of methods whose ratio tests the same.
+    ``also`` are further pairs of methods whose ratio tests the same; with ``every`` the claim is about all of them.
+    ``device`` is the kind of machine that the claim speaks of, where it speaks of one.
 
     ``scale`` is the fewest parameters that the claim speaks of; ``counter`` names claims that say otherwise.
     ``verified`` says that the figure was read in its source, and is not remembered or popular.
@@ -68,17 +70,15 @@ class Claim:
     suite: str | None = None
     model: str | None = None
     scale: float = 0.0
+    device: str | None = None
+    every: bool = False
     needs: str = ""
     counter: tuple[str, ...] = ()
 
     @property
-    def bound(self) -> tuple[str, float] | None:
-        """What the claim says of the ratio: the kind of bound and its value."""
-        for kind in BOUNDS:
-            value = getattr(self, kind)
-            if value is not None:
-                return kind, float(value)
-        return None
+    def bounds(self) -> dict[str, float]:
+        """What the claim says of the ratio: each kind of bound that it has, and its value."""
+        return {kind: float(value) for kind in BOUNDS if (value := getattr(self, kind)) is not None}
 
     @property
     def sides(self) -> list[tuple[Side, Side | float]]:
@@ -87,17 +87,13 @@ class Claim:
         return [*first, *self.also]
 
     @property
-    def testable(self) -> bool:
-        """Whether a ratio can test it at all."""
-        return self.metric is not None
-
-    @property
     def lower_is_claimed(self) -> bool:
-        """Whether the claim is that the ratio is below 1."""
-        kind = self.bound[0] if self.bound else "at_most"
-        if kind == "no_worse_than":
+        """Whether the claim is that the ratio is below 1 (of ``no_worse_than``: that lower is better)."""
+        if self.no_worse_than is not None:
             return direction_of(str(self.metric)) != "higher"
-        return kind == "at_most"
+        if self.at_least is not None and self.at_most is not None:
+            return self.at_most <= 1
+        return self.at_most is not None
 
 
 def direction_of(metric: str) -> str:
@@ -121,7 +117,7 @@ def load(extra: Iterable[Path] = ()) -> list[Claim]:
 
 
 def read(path: Path) -> list[Claim]:
-    """Claims of one file."""
+    """Claims of one file; ``UsageError`` names file, claim and mistake."""
     import yaml
 
     try:
@@ -129,7 +125,9 @@ def read(path: Path) -> list[Claim]:
     except OSError as error:
         raise UsageError(f"cannot read the claims in {path}: {error.strerror}") from None
     except yaml.YAMLError as error:
-        raise UsageError(f"{path.name} is not YAML: {str(error).splitlines()[0]}") from None
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path.name}:{mark.line + 1}" if mark is not None else path.name
+        raise UsageError(f"{where} is not YAML: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise UsageError(f"{path.name} must be a list of claims, each with id, technique, statement and source")
     return [_claim(entry, path.name) for entry in found]
@@ -148,6 +146,12 @@ def _claim(entry: Mapping[str, Any], file: str) -> Claim:
     if not isinstance(entry.get("verified"), bool):
         raise UsageError(f"{where}: 'verified' must be true (read in the source) or false")
     given = dict(entry)
+    for key in (*BOUNDS, "scale"):
+        if key in given and (isinstance(given[key], bool) or not isinstance(given[key], int | float)):
+            raise UsageError(f"{where}: '{key}' must be a number (1.0e+9, not 1e9), not {given[key]!r}")
+    for key in ("counter", "also"):
+        if key in given and not isinstance(given[key], list):
+            raise UsageError(f"{where}: '{key}' must be a list, not {given[key]!r}")
     given["counter"] = tuple(entry.get("counter") or ())
     given["of"] = _side(entry["of"], where) if "of" in entry else None
     given["over"] = _over(entry["over"], where) if "over" in entry else None
@@ -169,14 +173,23 @@ def _check(claim: Claim, where: str) -> None:
         raise UsageError(f"{where}: unknown metric '{claim.metric}'{did_you_mean(claim.metric, [*METRICS, *DERIVED])}")
     if claim.of is None or claim.over is None:
         raise UsageError(f"{where}: a metric needs 'of' and 'over', the two sides of the ratio")
-    if sum(getattr(claim, kind) is not None for kind in BOUNDS) != 1:
-        raise UsageError(f"{where}: give exactly one of {', '.join(BOUNDS)}")
-    if claim.bound is not None and claim.bound[1] <= 0:
-        raise UsageError(f"{where}: {claim.bound[0]} must be above 0: it bounds a ratio")
+    if not claim.bounds or (claim.no_worse_than is not None and len(claim.bounds) > 1):
+        raise UsageError(f"{where}: give at_most, at_least, both of them, or no_worse_than")
+    for kind, value in claim.bounds.items():
+        if value <= 0:
+            raise UsageError(f"{where}: {kind} must be above 0: it bounds a ratio")
+    if claim.at_least is not None and claim.at_most is not None and claim.at_least > claim.at_most:
+        raise UsageError(f"{where}: at_least {claim.at_least} is above at_most {claim.at_most}")
+    if claim.device is not None and claim.device not in DEVICES:
+        raise UsageError(f"{where}: unknown device '{claim.device}' (known: {', '.join(DEVICES)})")
 
 
 def _over(given: Any, where: str) -> Side | float:
-    return float(given) if isinstance(given, int | float) else _side(given, where)
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        return _side(given, where)
+    if given <= 0:
+        raise UsageError(f"{where}: 'over' must be a method or a number above 0, not {given}")
+    return float(given)
 
 
 def _side(given: Any, where: str) -> Side:
@@ -184,7 +197,9 @@ def _side(given: Any, where: str) -> Side:
     if not isinstance(entry, dict) or not set(entry) <= {"method", "precision"} or "method" not in entry:
         raise UsageError(f"{where}: a side is a method, or {{method: ..., precision: ...}}, not {given!r}")
     try:
-        parse(str(entry["method"]))
-    except MethodError as error:
+        found = Resolver().methods(str(entry["method"]))
+    except UsageError as error:
         raise UsageError(f"{where}: {error}") from None
-    return Side(str(entry["method"]), entry.get("precision"))
+    if len(found) != 1:
+        raise UsageError(f"{where}: '{entry['method']}' is {len(found)} methods; a side is one")
+    return Side(found[0].text, entry.get("precision"))

@@ -35,9 +35,10 @@ WHAT = (
     "Answers are sampled for held-out prompts. The judge is a reward model that learnt from the other half of the "
     "pairs and is the same for every method; its own accuracy on held-out pairs says how far it can be believed. A "
     "win is an answer that the judge scores above that of the same chain before preferences (ties one half), at the "
-    "same prompt and seed; its bracket is over prompts. The training reward is that of the reward model that a policy "
-    "was trained against: where it rises and the judge's does not, the policy has learnt to please its reward model "
-    "and nothing else. KL is from what the stage began with."
+    "same prompt and seed; its bracket is the wider one of those over prompts and over seeds. Part of a win may be "
+    "that an answer ends at all before it is cut: the wins among prompts where both end stand beside. The training "
+    "reward is that of the reward model that a policy was trained against: where it rises and the judge's does not, "
+    "the policy has learnt to please its reward model and nothing else. KL is from what the stage began with."
 )
 
 
@@ -71,26 +72,36 @@ def alignment_in_words(content: Content) -> list[str]:
                 continue
             cost = cost_of(content, one)
             kl = score_of(content, one, "kl_from_reference")
-            unclear = won.low is not None and won.high is not None and won.low <= 0.5 <= won.high
-            sure = ", which is no clear difference" if unclear else ""
+            ended = _wins(content, one, ended=True)
+            of_ended = f"; where both answers end, at {_win_in_words(ended)}" if ended is not None else ""
             said.append(
-                f"{one.key[0]}: the judge prefers its answers to those of {before.key[0]} at "
-                f"{pretty(won.estimate, 'share', 3)} {interval(won.low, won.high, 'share')} of the prompts{sure}"
-                f"{f', {plain(kl, 3)} nats of KL from them' if kl is not None else ''}; it took {cost.in_words()}."
+                f"{one.key[0]}: the judge prefers its answers to those of {before.key[0]} at {_win_in_words(won)} of "
+                f"the prompts{of_ended}{f'; {plain(kl, 3)} nats of KL from them' if kl is not None else ''}. It took "
+                f"{cost.in_words()}."
             )
     return said
 
 
-def _wins(content: Content, one: Outcome) -> Interval | None:
+def _wins(content: Content, one: Outcome, *, ended: bool = False) -> Interval | None:
+    """Wins against the chain before; ``ended``: among prompts where both answers ended before they were cut."""
     lines = [line_of(content, other, JUDGE) for other in (one, chain_before(content, one))]
     if lines[0] is None or lines[1] is None:
         return None
     own, theirs = (_by_seed(content, line) for line in lines if line is not None)
-    pairs = [
-        (content.scores.scores(JUDGE, [own[seed]]), content.scores.scores(JUDGE, [theirs[seed]]))
-        for seed in own if seed in theirs
-    ]  # fmt: skip
-    return win_rate((first, second) for first, second in pairs if first is not None and second is not None)
+    pairs, among = [], []
+    for seed in own:
+        if seed not in theirs:
+            continue
+        steps = own[seed], theirs[seed]
+        first, second = (content.scores.scores(JUDGE, [step]) for step in steps)
+        lengths = [content.scores.scores("answer_tokens", [step]) for step in steps]
+        if first is None or second is None or lengths[0] is None or lengths[1] is None:
+            continue
+        pairs.append((first, second))
+        longest = max(float(lengths[0]["amount"].max()), float(lengths[1]["amount"].max()))
+        short = [length.index[length["amount"] < longest] for length in lengths if length is not None]
+        among.append(short[0].intersection(short[1]))
+    return win_rate(pairs, among if ended else None)
 
 
 def _by_seed(content: Content, line: Line) -> dict[Any, str]:
@@ -102,8 +113,10 @@ def _by_seed(content: Content, line: Line) -> dict[Any, str]:
 def _quality(content: Content, which: Key, here: Sequence[Outcome]) -> Table:
     text = next(iter(content.tasks_with("bits_per_byte")), None)
     columns = [
-        *method_columns(), Column("Preference accuracy", "held-out pairs"), Column("Judge's reward"),
-        Column("Wins", "against the chain before"), Column("Training reward"), Column("KL", "nats per answer"),
+        *method_columns(), Column("Preference accuracy", "held-out pairs"), Column("Implied accuracy", "of the policy"),
+        Column("Judge's reward"),
+        Column("Wins", "against the chain before"), Column("Wins", "where both answers end"),
+        Column("Training reward"), Column("KL", "nats per answer"),
         Column("Answers", "tokens, ended"), Column("Distinct", "pairs of tokens"),
         *([Column("Bits per byte", f"{text}, against the baseline")] if text else []),
     ]  # fmt: skip
@@ -131,6 +144,11 @@ def _reward_models(content: Content, which: Key, here: Sequence[Outcome]) -> lis
     return [Table(columns, rows, f"{set_title(which)} · reward models")] if rows else []
 
 
+def _win_in_words(won: Interval) -> str:
+    unclear = won.low is not None and won.high is not None and won.low <= 0.5 <= won.high
+    return f"{_in_words(won)}{' (no clear difference)' if unclear else ''}"
+
+
 def _judge(content: Content, found: Sequence[Outcome]) -> Interval | None:
     """How often the judge is right on held-out pairs, with its interval over them."""
     line = next((line for one in found if (line := line_of(content, one, "judge_accuracy")) is not None), None)
@@ -142,7 +160,8 @@ def _in_words(share: Interval) -> str:
 
 
 def _quality_row(content: Content, one: Outcome, learnt: bool, text: str | None) -> Row:
-    won = _wins(content, one) if learnt and last_technique(one) != "reward_model" else None
+    compared = learnt and last_technique(one) != "reward_model"
+    won, ended_wins = (_wins(content, one, ended=which) if compared else None for which in (False, True))
     ended, length = (score_of(content, one, name) for name in ("ended_share", "answer_tokens"))
     task = next((task for task in content.tasks_with(ACCURACY) if content.score(one.key, task, ACCURACY)), None)
     line = content.score(one.key, task, ACCURACY) if task else None
@@ -151,8 +170,10 @@ def _quality_row(content: Content, one: Outcome, learnt: bool, text: str | None)
     bits = content.score(one.key, text, "bits_per_byte") if text else None
     values = [
         *method_values(one), Value(accuracy.text, f"{accuracy.note} by {by}".strip() if by else accuracy.note),
+        metric_value(line_of(content, one, "implied_preference_accuracy"), marks=False),
         metric_value(line_of(content, one, JUDGE), marks=False),
-        Value() if won is None else Value(pretty(won.estimate, "share", 3), interval(won.low, won.high, "share")),
+        *(Value() if each is None else Value(pretty(each.estimate, "share", 3), interval(each.low, each.high, "share"))
+          for each in (won, ended_wins)),
         metric_value(line_of(content, one, "training_reward"), marks=False),
         metric_value(line_of(content, one, "kl_from_reference"), digits=3, marks=False),
         Value(plain(length, 3), pretty(ended, "share", 3) if ended is not None else ""),

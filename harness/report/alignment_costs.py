@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.analyse.cells import GROUP
 from harness.analyse.curves import value_at
 from harness.analyse.statistics import mean_interval
 from harness.analyse.summary import Line
@@ -27,10 +28,10 @@ from harness.report.results import set_title
 
 COSTS = (
     "The stages of a chain after those that it shares with the chain it is compared with, added up. Accuracy is on "
-    "fixed validation pairs while training: implied by the policy for DPO, by the reward model for RLHF, whose later "
-    "stage does not change it. It is read off the curves where the methods had seen equally many pairs, and where "
-    "they had trained for equally many seconds (clock of the optimiser steps). Memory cannot be made equal by "
-    "training longer or shorter: the largest peak of the stages stands beside."
+    "fixed validation pairs while training, implied by the policy or given by the reward model; PPO does not change "
+    "that of its reward model. Validation itself is not in the seconds. Accuracy is read off the curves where the "
+    "methods had seen equally many pairs, and where they had trained for equally many seconds (clock of the optimiser "
+    "steps). Memory cannot be made equal by training longer or shorter: the largest peak of the stages stands beside."
 )
 STEADY = (
     "Over seeds. A run has diverged where it ended with numbers that are not finite, or failed. The clipped share is "
@@ -64,7 +65,12 @@ def cost_of(content: Content, one: Outcome) -> Cost:
     def total(name: str) -> float:
         return sum(float(found[name]["value"]) for found in lines.values() if name in found)
 
-    seconds = tuple((technique_of(stage), float(found["wall_seconds"]["value"])) for stage, found in lines.items())
+    # Validation while training is ours, and only some stages have it.
+    seconds = tuple(
+        (technique_of(stage),
+         float(found["wall_seconds"]["value"]) - content.span_seconds(found["wall_seconds"]["steps"], ["evaluate"]))
+        for stage, found in lines.items()
+    )  # fmt: skip
     peaks = [float(found["peak_memory_bytes"]["value"]) for found in lines.values() if "peak_memory_bytes" in found]
     return Cost(
         total("preference_pairs_seen"), total("episodes"), sum(each for _, each in seconds), max(peaks, default=0.0),
@@ -123,6 +129,7 @@ def budgets(content: Content, which: Key, here: Sequence[Outcome]) -> Table:
 def _budget_row(
     content: Content, one: Outcome, cost: Cost, curves: Curves, pairs: float, seconds: float
 ) -> Row:
+    curves = [] if last_technique(one) == "ppo" else curves  # its reward model has a row of its own
     at_pairs = [_at(curve, 0, pairs) for curve in curves]
     at_seconds = [_at(curve, 1, seconds) for curve in curves]
     added = " + ".join(f"{name} {pretty(each, 's', 3)}" for name, each in cost.stages)
@@ -184,7 +191,10 @@ def _diverged(content: Content, one: Outcome) -> str:
     """How many of a group's own trainings did not end well."""
     stage = stages_of(str(one.key[0]))[-1]
     told = content.rows[(content.rows["metric"] == "status") & (content.rows["operation"] == "train")]
-    steps = set(content.member.loc[content.member["method"] == one.key[0], "step"])
+    here = content.member
+    for name, value in zip(GROUP, one.key, strict=True):
+        here = here[here[name] == value]
+    steps = set(here["step"])
     kept = told[told["step"].isin(steps) & (told["stage"].astype(str) == stage)]
     failed = int(kept["status"].astype(str).isin(FAILURES).sum())
     return f"{failed} of {len(kept)} diverged" if failed else "none diverged"

@@ -17,12 +17,13 @@ from harness.report.numbers import interval, plain, pretty
 
 QUESTION = "Which published statements about techniques hold here?"
 HOW = (
-    "A verdict compares a measured ratio, with its 95 % interval, with what was claimed; of a range that was "
-    "published its weakest end. Confirmed: the whole interval lies within the claim. Direction only: on the claimed "
-    "side of 1, and short of the figure. Contradicted: on the other side. Inconclusive: the interval contains the "
-    "figure or no effect,"
-    f"or a ratio of times comes from fewer than {PAIRS} pairs of runs. Where a claim speaks of larger models than were "
-    "measured, nothing is contradicted, and no more than its direction confirmed."
+    "A verdict compares a measured ratio, with its 95 % interval, with what was claimed; of a saving that was "
+    "published as a range its weakest end. Confirmed: the whole interval lies within the claim. Direction only: on "
+    "the claimed side of 1, and not the figure. Contradicted: on the other side. Inconclusive: the interval contains "
+    "the figure or"
+    f"no effect, a ratio of times comes from fewer than {PAIRS} pairs of runs, or other ratios say the opposite. Where "
+    "a claim speaks of larger models or of another kind of machine than were measured, nothing is contradicted, and no "
+    "more than its direction confirmed."
 )
 ORDER: tuple[Verdict, ...] = ("contradicted", "confirmed", "direction only", "inconclusive", "not testable here")
 
@@ -94,8 +95,7 @@ def _row(one: Judged) -> Row:
 
 
 def _bound(one: Judged) -> str:
-    bound = one.claim.bound
-    return "" if bound is None else f"{bound[0].replace('_', ' ')} {plain(bound[1], 3)}"
+    return ", ".join(f"{kind.replace('_', ' ')} {plain(value, 3)}" for kind, value in one.claim.bounds.items())
 
 
 def _where(one: Evidence) -> str:

@@ -13,7 +13,7 @@ from harness.report.outcomes import Key, Outcome
 
 SHOWN = (
     "bits_per_byte", "classification_accuracy", "choice_accuracy", "decode_tokens_per_second", "bytes_per_token",
-    "token_parity", "preference_accuracy", "judge_reward", "masked_accuracy", "pseudo_perplexity",
+    "token_parity", "judge_reward", "masked_accuracy", "pseudo_perplexity",
     "denoising_bits_per_byte", "chrf", "bleu", "rouge_l",
 )  # fmt: skip
 GENERATION = "decode_tokens_per_second"

@@ -1,8 +1,8 @@
 """``judged_generation``: answers sampled for held-out prompts, and what a judge thinks of them.
 
-The judge is a reward model that was trained on other pairs than the method, and is the same for every method of a
-sweep. Beside its reward stands that of the reward model which a policy was trained against: where the second rises and
-the first does not, the policy has learnt to please its reward model and nothing else.
+The judge is a reward model that learns from the half of the pairs that no method reads unless it is told to, and is the
+same for every method of a sweep. Beside its reward stands that of the reward model which a policy was trained against:
+where the second rises and the first does not, the policy has learnt to please its reward model and nothing else.
 """
 
 from __future__ import annotations

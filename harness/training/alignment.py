@@ -233,6 +233,12 @@ def _prepared(name: str) -> type:
     base: Any = getattr(trl, name)
 
     class Prepared(base):
+        def __init__(self, *args: Any, **given: Any) -> None:
+            super().__init__(*args, **given)
+            if "ref" in getattr(self.model, "peft_config", {}):
+                # TRL's copy of fresh adapters, which change nothing: without it the reference is the model below them.
+                self.model.delete_adapter("ref")
+
         def _prepare_dataset(self, dataset: Any, *args: Any, **options: Any) -> Any:
             return dataset
 

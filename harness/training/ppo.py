@@ -16,8 +16,8 @@ from typing import Any
 from harness.contract import Checkpoint, Job, Meter, TrainingSetup
 from harness.errors import InvalidMeasurement, StepError
 from harness.models.inspect import describe_model, logical_size, trainable_names
-from harness.models.loading import autocast
 from harness.models.reward import alignment_tokenizer, check_tokenizer, open_reward_model
+from harness.models.sampling import plain_generation
 from harness.training.alignment import aligned, check_plain, check_unmoved, fingerprint, frozen_copy
 from harness.training.change import merged_first, open_or_make
 from harness.training.optimizers import build_optimizer, never_reached
@@ -58,10 +58,12 @@ def proximal_policy(job: Job, reward: Any = None) -> Checkpoint:
     before = fingerprint(reference), fingerprint(reward)
     with job.meter.span("setup"):
         trainer = _trainer(job, setup, policy, reference, reward, value, tokenizer, [ids for _, ids in prompts])
-        watch = Watch(job.meter, trainer, setup, params, tokenizer.pad_token_id)
+        watch = Watch(job.meter, trainer, setup, params)
         _observe(job, setup, policy, trainer)
     seed_everything(job.seed)
-    with job.meter.span("train"), watch, autocast(setup.precision, job.hardware.device):
+    # On the last batch of the prompts accelerate would step at every micro-batch.
+    trainer.accelerator.gradient_state.plugin_kwargs["sync_with_dataloader"] = False
+    with job.meter.span("train"), watch, plain_generation(policy, tokenizer.eos_token_id, tokenizer.pad_token_id):
         trainer.train()
     job.meter.step_cancel()
     watch.tell()
@@ -81,6 +83,8 @@ def _whole_updates(setup: TrainingSetup, params: Any) -> TrainingSetup:
         raise StepError("ppo trains with neither zero nor gradient_checkpointing nor a fixed attention kernel")
     if params.mini_batches > 1 and setup.micro_batch_size != setup.batch_size:
         raise StepError("mini_batches and accumulation cannot be had together: TRL takes one step of all of them")
+    if params.whiten_rewards and setup.batch_size // params.mini_batches < 8:
+        raise StepError("whiten_rewards takes mini-batches of at least 8 answers")
     if setup.batch_size % params.mini_batches:
         raise StepError(f"mini_batches {params.mini_batches} does not divide a batch of {setup.batch_size}")
     each = params.epochs * params.mini_batches
@@ -122,9 +126,11 @@ def _trainer(
                 self.optimizer = build_optimizer(setup.optimizer, self.model, setup.learning_rate, setup.weight_decay)
                 if setup.max_grad_norm:  # TRL's loop does not clip gradients
                     learns = [value for value in self.model.parameters() if value.requires_grad]
-                    self.optimizer.register_step_pre_hook(
-                        lambda *given: clip_grad_norm_(learns, setup.max_grad_norm) and None
-                    )
+
+                    def clip(*given: Any) -> None:
+                        clip_grad_norm_(learns, setup.max_grad_norm)
+
+                    self.optimizer.register_step_pre_hook(clip)
             return self.optimizer
 
         def log(self, logs: dict[str, float], *args: Any, **rest: Any) -> None:
@@ -145,7 +151,6 @@ def _configuration(job: Job, setup: TrainingSetup, folder: str) -> Any:
     params = job.params
     updates = setup.steps // (params.epochs * params.mini_batches)
     given = training_arguments(job, setup, folder) | {
-        # Precision is that of the autocast around the whole loop: TRL generates outside of accelerate's.
         "bf16": False, "fp16": False, "gradient_checkpointing": False, "max_steps": -1,
         "warmup_steps": round(setup.warmup_share * updates),
     }  # fmt: skip
@@ -166,17 +171,15 @@ class Counted:
     steps: int = 0
     generated: int = 0
     trained: int = 0
-    clipped: int = 0
     losses: list[Any] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
     updates: list[dict[str, float]] = field(default_factory=list)
 
 
 class Watch(contextlib.AbstractContextManager["Watch"]):
     """Opens and closes spans as the trainer goes from one thing to another, and counts; a context around ``train``."""
 
-    def __init__(self, meter: Meter, trainer: Any, setup: TrainingSetup, params: Any, padding: int) -> None:
-        self.meter, self.trainer, self.setup, self.padding = meter, trainer, setup, padding
+    def __init__(self, meter: Meter, trainer: Any, setup: TrainingSetup, params: Any) -> None:
+        self.meter, self.trainer, self.setup = meter, trainer, setup
         self.each = params.epochs * params.mini_batches
         self.count = Counted()
         self._handles: list[Any] = []
@@ -204,7 +207,7 @@ class Watch(contextlib.AbstractContextManager["Watch"]):
         backward = trainer.accelerator.backward
 
         def heard(loss: Any, *args: Any, **options: Any) -> None:
-            self._clip_after(loss)
+            self.count.losses.append(loss.detach())
             backward(loss, *args, **options)
 
         trainer.accelerator.backward = heard
@@ -256,9 +259,6 @@ class Watch(contextlib.AbstractContextManager["Watch"]):
             self.meter.step_begin()
         else:
             self._enter("rollout")
-
-    def _clip_after(self, loss: Any) -> None:
-        self.count.losses.append(loss.detach())
 
     def _updated(self, logs: dict[str, float]) -> None:
         """Called once per update with TRL's own numbers; one that is not finite ends the training."""

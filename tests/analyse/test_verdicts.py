@@ -8,7 +8,7 @@ import pytest
 
 from harness.analyse.patterns import matches, settings_of
 from harness.analyse.statistics import Interval, ratio_of_means
-from harness.analyse.verdicts import PAIRS, judge
+from harness.analyse.verdicts import PAIRS, Judgement, all_of, judge
 from harness.claims import Claim, Side
 
 
@@ -40,6 +40,13 @@ def ratio(low: float, high: float) -> Interval:
         ({"at_least": 3.0}, 0.5, 0.9, "contradicted"),
         ({"at_least": 0.9}, 0.95, 1.3, "confirmed"),
         ({"at_least": 0.9}, 0.5, 0.6, "contradicted"),
+        ({"at_least": 1.2, "at_most": 1.3}, 1.22, 1.28, "confirmed"),
+        ({"at_least": 1.2, "at_most": 1.3}, 1.25, 1.35, "inconclusive"),
+        ({"at_least": 1.2, "at_most": 1.3}, 1.8, 2.0, "direction only"),
+        ({"at_least": 1.2, "at_most": 1.3}, 0.8, 0.9, "contradicted"),
+        ({"at_least": 0.55, "at_most": 0.65}, 0.64, 0.645, "confirmed"),
+        ({"at_least": 0.55, "at_most": 0.65}, 0.2, 0.3, "direction only"),
+        ({"at_least": 0.55, "at_most": 0.65}, 1.1, 1.2, "contradicted"),
     ],
 )
 def test_known_ratios(bound: dict[str, float], low: float, high: float, verdict: str) -> None:
@@ -69,6 +76,25 @@ def test_nothing_is_contradicted_from_a_scale_that_a_claim_does_not_speak_of() -
     assert judge(large, ratio(1.1, 1.2), parameters=7e9).verdict == "contradicted"
 
 
+def test_nothing_is_contradicted_from_another_kind_of_machine() -> None:
+    gpu = claim(at_most=0.5, device="cuda")
+    assert judge(gpu, ratio(1.1, 1.2), device="cpu").verdict == "not testable here"
+    assert judge(gpu, ratio(0.3, 0.4), device="cpu").why == "so it is here; the claim speaks of GPUs"
+    assert judge(gpu, ratio(1.1, 1.2), device="cuda").verdict == "contradicted"
+
+
+def test_a_share_beyond_its_bound_is_contradicted() -> None:
+    share = claim("trainable_share", at_most=0.01, over=1.0)
+    assert judge(share, ratio(0.5, 0.5), of_share=True).verdict == "contradicted"
+    assert judge(share, ratio(0.005, 0.006), of_share=True).verdict == "confirmed"
+
+
+def test_a_claim_about_several_methods_holds_of_all() -> None:
+    yes, no, unclear = (Judgement(one) for one in ("confirmed", "contradicted", "inconclusive"))
+    assert all_of([yes, yes]).verdict == "confirmed" and all_of([yes, no, unclear]).verdict == "contradicted"
+    assert all_of([yes, unclear]).verdict == "inconclusive"
+
+
 def test_times_take_ten_pairs_and_every_verdict_an_interval() -> None:
     fast = claim("step_seconds", at_most=0.5)
     few = judge(fast, ratio(0.3, 0.4), pairs=PAIRS - 1)
@@ -76,7 +102,7 @@ def test_times_take_ten_pairs_and_every_verdict_an_interval() -> None:
     assert judge(fast, ratio(0.3, 0.4), pairs=PAIRS).verdict == "confirmed"
     assert judge(fast, Interval(0.3, None, None, 1, "seeds"), pairs=1).verdict == "inconclusive"
     untestable = Claim("x", "t", "s", "s", True, needs="eight GPUs")
-    assert judge(untestable, ratio(1.0, 1.0)) .why == "eight GPUs"
+    assert judge(untestable, ratio(1.0, 1.0)).why == "eight GPUs"
 
 
 def test_patterns_know_what_is_a_setting() -> None:

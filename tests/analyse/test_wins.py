@@ -21,6 +21,24 @@ def test_wins_are_averaged_over_seeds_and_counted_over_prompts() -> None:
     assert found.low is not None and found.high is not None and found.low < found.estimate < found.high
 
 
+def test_the_spread_of_training_is_in_the_interval() -> None:
+    items = range(400)
+    zero = frame(dict.fromkeys(items, 0.0))
+    seeds = [frame({item: 1.0 if item % 10 < share else -1.0 for item in items}) for share in (9, 7, 8)]
+    found = win_rate((seed, zero) for seed in seeds)
+    alone = win_rate([(seeds[0], zero)])
+    assert found is not None and found.estimate == pytest.approx(0.8)
+    assert found.low == pytest.approx(0.8 - 4.3027 * 0.1 / 3**0.5, abs=1e-3) and found.high == 1.0
+    assert alone is not None and alone.low is not None and alone.low > 0.85
+
+
+def test_wins_among_some_prompts() -> None:
+    first, second = frame({1: 1.0, 2: 1.0, 3: 0.0}), frame({1: 0.0, 2: 0.0, 3: 1.0})
+    found = win_rate([(first, second)], [pandas.Index([2, 3])])
+    assert found is not None and (found.estimate, found.n) == (0.5, 2)
+    assert win_rate([(first, second)], [pandas.Index([9])]) is None
+
+
 def test_only_prompts_that_both_answered_count() -> None:
     found = win_rate([(frame({1: 2.0, 2: 2.0}), frame({2: 1.0, 3: 1.0}))])
     assert found is not None and (found.estimate, found.n) == (1.0, 1)
