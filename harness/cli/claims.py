@@ -33,7 +33,7 @@ def show_claims(
     if reports is not None:
         from harness.report.claims import build_claims
 
-        written = build_claims(found, reports / "claims")
+        written = build_claims(found, reports / "verdicts")
     if as_json:
         print(json.dumps([one.to_dict() for one in found], indent=1))
         return 0

@@ -36,7 +36,7 @@ def claims_page(found: Sequence[Judged]) -> Document:
     sections = [_section(name, [one for one in found if one.judgement.verdict == name]) for name in ORDER]
     opening: list[Block] = [Paragraph(QUESTION, "lead"), Bullets(told, "headline")]
     how = Section("How a verdict is reached", [Paragraph(HOW, "note")])
-    return Document("claims", opening, [*(section for section in sections if section.blocks), how])
+    return Document("verdicts", opening, [*(section for section in sections if section.blocks), how])
 
 
 def build_claims(found: Sequence[Judged], out: Path) -> list[Path]:
@@ -95,7 +95,7 @@ def _row(one: Judged) -> Row:
 
 
 def _bound(one: Judged) -> str:
-    return ", ".join(f"{kind.replace('_', ' ')} {plain(value, 3)}" for kind, value in one.claim.bounds.items())
+    return ", ".join(f"{kind.replace('_', ' ')} {plain(value)}" for kind, value in one.claim.bounds.items())
 
 
 def _where(one: Evidence) -> str:

@@ -117,6 +117,11 @@ def test_evidence_is_what_the_records_say(found) -> None:
     assert gptq.ratio.low is not None and gptq.ratio.low < ratio < (gptq.ratio.high or 0)
 
 
+def test_the_committed_page_is_what_the_records_give(found) -> None:
+    """Whoever measures or changes a claim writes it anew: harness claims --report."""
+    assert (ROOT / "reports" / "verdicts" / "README.md").read_text() == markdown(claims_page(list(found.values())))
+
+
 def test_the_page_has_every_claim_once_and_is_safe(found) -> None:
     page = claims_page(list(found.values()))
     tables = [block for section in page.sections for block in section.blocks if isinstance(block, Table)]
