@@ -44,14 +44,14 @@ def show_claims(
 
 
 def _show(found: Sequence[Judged]) -> None:
-    from harness.report.claims import ORDER, measured_in_words
+    from harness.report.claims import ORDER, measured_in_words, sides_in_words
 
     for verdict in ORDER:
         for one in (each for each in found if each.judgement.verdict == verdict):
             claimed = f"claimed {one.claim.published}" if one.claim.published else ""
             print(f"{verdict:<17} {one.claim.id:<22} {measured_in_words(one):<24} {claimed}")
             said = f"{one.claim.statement}{f' ({one.judgement.why})' if one.judgement.why else ''}"
-            where = "" if one.chosen is None else f" [{one.chosen.of} over {one.chosen.over}, {one.chosen.suite}]"
+            where = "" if one.chosen is None else f" [{sides_in_words(one)}, {one.chosen.suite}]"
             print(f"{'':<18}{said}{where}")
     counts = Counter(one.judgement.verdict for one in found)
     print(f"{len(found)} claims: {', '.join(f'{counts[name]} {name}' for name in ORDER if counts[name])}")

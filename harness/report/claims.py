@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.analyse.claimed import Judged
 from harness.analyse.evidence import Evidence
 from harness.analyse.verdicts import PAIRS, Verdict
-from harness.claims import DERIVED
+from harness.claims import DERIVED, Side
 from harness.metrics import METRICS
 from harness.report.build import write_document
 from harness.report.document import Block, Bullets, Column, Document, Paragraph, Row, Section, Table, Value
@@ -55,8 +55,8 @@ def measured_in_words(one: Judged) -> str:
 def _sentence(one: Judged) -> str:
     assert one.chosen is not None
     return (
-        f"{one.claim.statement} Measured: {one.chosen.of} has {measured_in_words(one)} times the {_metric(one)} of "
-        f"{one.chosen.over} ({_where(one.chosen)})."
+        f"{one.claim.statement} Measured: {_metric(one)} of {sides_in_words(one)}: {measured_in_words(one)} "
+        f"({_where(one.chosen)})."
     )
 
 
@@ -73,7 +73,7 @@ def _section(name: str, found: Sequence[Judged]) -> Section:
 def _table(found: Sequence[Judged]) -> Table:
     columns = [
         Column("Claim", "source", "method"), Column("Published"), Column("Ratio of", "metric"),
-        Column("Measured", "95 % interval"), Column("Over", "model, precision"), Column("Suite", "other ratios"),
+        Column("Measured", "95 % interval"), Column("From", "suite, model, precision", "word"),
     ]  # fmt: skip
     return Table(columns, [_row(one) for one in found])
 
@@ -85,13 +85,21 @@ def _row(one: Judged) -> Row:
     first = Value(f"{claim.id}: {claim.statement}", f"{source}{counter}", kind="word")
     published = Value(claim.published or "-", _bound(one), kind="word")
     if chosen is None:
-        return Row([first, published, Value(one.judgement.why, kind="reason", span=4)])
+        return Row([first, published, Value(one.judgement.why, kind="reason", span=3)])
+    others = _others(one)
+    said = (_where(chosen), one.judgement.why, f"other ratios: {others}" if others else "")
     return Row([
-        first, published, Value(f"{chosen.of} over {chosen.over}", _metric(one), kind="word"),
+        first, published, Value(sides_in_words(one), _metric(one), kind="word"),
         Value(plain(chosen.ratio.estimate, 3), interval(chosen.ratio.low, chosen.ratio.high)),
-        Value(chosen.basis, f"{_where(chosen)}{f'; {one.judgement.why}' if one.judgement.why else ''}", kind="word"),
-        Value(chosen.suite, _others(one), kind="word"),
+        Value(f"{chosen.suite}: {chosen.basis}", "; ".join(filter(None, said)), kind="word"),
     ])  # fmt: skip
+
+
+def sides_in_words(one: Judged) -> str:
+    """The two methods whose ratio it is, as the claim writes them."""
+    assert one.chosen is not None
+    of, over = one.claim.sides[one.chosen.side]
+    return f"{of.method} over {over.method if isinstance(over, Side) else plain(over)}"
 
 
 def _bound(one: Judged) -> str:
