@@ -391,7 +391,11 @@ def shipped_suite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
             if "local/languages" in file.read_text():
                 _language_files(folder / "local" / "languages")
             else:
+                _model_files(folder / "local")
+            if "local/real" in file.read_text():
                 _real_files(folder / "local")
+            if "local/preferences" in file.read_text():
+                _preference_files(folder / "local")
             copy.parent.mkdir(exist_ok=True)
             shutil.copy(file, copy)
         return copy
@@ -399,14 +403,29 @@ def shipped_suite(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], P
     return find
 
 
-def _real_files(out: Path) -> None:
-    """A trained model beside the checkout, and what scripts/paragraphs.py makes of text that it knows."""
-    shared = ROOT.parent / "shared"
-    model, text = shared / "models" / "stories260K", shared / "data" / "tinystories" / "tinystories.txt"
-    if not (model.is_dir() and text.is_file()):
-        pytest.skip("shared/models and shared/data beside the checkout are not here")
+def _model_files(out: Path) -> None:
+    """A trained model beside the checkout."""
+    model = ROOT.parent / "shared" / "models" / "stories260K"
+    if not model.is_dir():
+        pytest.skip("shared/models beside the checkout is not here")
     out.mkdir(exist_ok=True)
-    (out / "model").symlink_to(model)
+    if not (out / "model").exists():
+        (out / "model").symlink_to(model)
+
+
+def _preference_files(out: Path) -> None:
+    """Preference pairs beside the checkout."""
+    pairs = ROOT.parent / "shared" / "data" / "preferences" / "dpo_en_demo.json"
+    if not pairs.is_file():
+        pytest.skip("shared/data beside the checkout is not here")
+    shutil.copy(pairs, out / "preferences.json")
+
+
+def _real_files(out: Path) -> None:
+    """What scripts/paragraphs.py makes of text that the model knows."""
+    text = ROOT.parent / "shared" / "data" / "tinystories" / "tinystories.txt"
+    if not text.is_file():
+        pytest.skip("shared/data beside the checkout is not here")
     command = [sys.executable, ROOT / "scripts" / "paragraphs.py", "--text", text, "--out", out / "real"]
     subprocess.run(command, check=True, capture_output=True)
 

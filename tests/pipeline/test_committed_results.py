@@ -41,7 +41,7 @@ AGAIN = {
     "alignment_local": ("sft", "train", None),
 }
 # Those whose cheapest step trains for a while are measured again by `make test-all`.
-QUICK = ("quick", "finetuning", "compression", "compression_real", "distillation")
+QUICK = ("quick", "compression", "compression_real")
 EXACT = (
     "parameters", "checkpoint_bytes", "weight_bytes", "bits_per_weight", "vocabulary_size", "optimizer_steps",
     "bytes_per_token", "fertility", "round_trip_share", "token_parity",
