@@ -6,6 +6,7 @@ import json
 import math
 from types import SimpleNamespace
 
+import numpy
 import pytest
 import torch
 
@@ -231,6 +232,36 @@ def test_dpo_raises_what_is_preferred(run, llama):
     ran = run("dpo", llama, job=job, half="all", learning_rate=1e-3)
     assert ran.meter.points[-1]["validation_preference_accuracy"] == 1.0
     assert ran.losses[-1] < 0.3 < ran.losses[0]
+
+
+def test_dpo_writes_more_of_what_is_preferred_and_stays_near_the_reference(run, llama, open_live, as_input):
+    """What should be learnt is known: answers that say yes. The model knows both words before, and neither is sure."""
+    from harness.models.sampling import sample
+    from harness.models.scoring import log_probabilities
+
+    class Both(Separable):
+        def view(self, name, split):
+            items = super().view(name, split)
+            both = (("yes yes", "no no")[place % 2] for place in range(len(items)))
+            return [{**item, "chosen": one, "rejected": "perhaps"} for item, one in zip(items, both, strict=True)]
+
+    shared = {**FEW, "steps": 40, "batch_size": 8, "evaluations": 0}
+    first = {**shared, "steps": 150, "data": Both()}
+    start = as_input(run("sft", llama, job=first, view="pairs", half="all", learning_rate=3e-3).checkpoint)
+    aligned = run("dpo", start, job={**shared, "data": Separable()}, half="all", learning_rate=1e-4).checkpoint
+    tokenizer = load_tokenizer(start)
+    prompts = [tokenizer(f"{number} ", add_special_tokens=False)["input_ids"] for number in range(200, 240)]
+    before, after = (open_live(one) for one in (start, aligned))
+    answers = [sample(model, prompts, 6, 1.0, "fp32", tokenizer.eos_token_id, seed=0) for model in (before, after)]
+    said = [sum("yes" in tokenizer.decode(answer) for answer in each) / len(prompts) for each in answers]
+    assert 0.2 < said[0] < 0.8 and said[1] > said[0] + 0.15, said
+    sequences = [prompt + answer for prompt, answer in zip(prompts, answers[1], strict=True)]
+    own, theirs = (log_probabilities(model, sequences, "fp32") for model in (after, before))
+    far = [
+        float((numpy.exp(p) * (p - q))[len(prompt) - 1 :].sum())
+        for prompt, p, q in zip(prompts, own, theirs, strict=True)
+    ]
+    assert 0 < sum(far) / len(far) < 10, "nats per answer"
 
 
 def test_preference_loss_does_not_overflow():

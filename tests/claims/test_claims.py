@@ -97,7 +97,7 @@ def test_known_truths_come_out(found) -> None:
     assert found["note-int4"].judgement.verdict == "direction only", "scales and embeddings are there too"
     assert found["note-distilbert"].judgement.verdict == "direction only", "half the layers is not 60 % smaller"
     assert found["distilbert-size"].judgement.verdict == "confirmed"
-    assert found["ckpt-torchtune"].judgement.verdict == "direction only" and found["ckpt-torchtune"].chosen.ratio.high < 1
+    assert found["ckpt-torchtune"].judgement.verdict == "direction only", "memory is saved, at this depth not 41.9 %"
     assert found["note-ckpt-time"].chosen.ratio.low > 1 and found["note-ckpt-time"].chosen.pairs == 10
     assert found["note-lora-speed"].judgement.verdict == "direction only", "faster, and not three times"
     assert found["zero-optimizer"].judgement.verdict == "confirmed"
