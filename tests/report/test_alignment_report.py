@@ -56,10 +56,9 @@ def records(method: str, operation: str, task: str | None = None) -> list[dict[s
 
 def full(short: str) -> str:
     """The method of the records that the report calls ``short``."""
-    found = {one["coordinates"]["method"] for one in (
-        json.loads(path.read_text()) for path in (RESULTS / "alignment").glob("*/*.json") if path.name != "plan.json"
-    )}  # fmt: skip
-    return next(one for one in found if [technique_of(stage) for stage in stages_of(one)] == short.split(" > ")
+    every = (json.loads(path.read_text()) for path in (RESULTS / "alignment").glob("*/*.json"))
+    methods = {one["coordinates"]["method"] for one in every if "coordinates" in one}
+    return next(one for one in sorted(filter(None, methods)) if [technique_of(stage) for stage in stages_of(one)] == short.split(" > ")
                 and "half" not in one)  # fmt: skip
 
 
