@@ -58,8 +58,9 @@ def full(short: str) -> str:
     """The method of the records that the report calls ``short``."""
     every = (json.loads(path.read_text()) for path in (RESULTS / "alignment").glob("*/*.json"))
     methods = {one["coordinates"]["method"] for one in every if "coordinates" in one}
-    return next(one for one in sorted(filter(None, methods)) if [technique_of(stage) for stage in stages_of(one)] == short.split(" > ")
-                and "half" not in one)  # fmt: skip
+    names = short.split(" > ")
+    whole = [one for one in sorted(filter(None, methods)) if "half" not in one]
+    return next(one for one in whole if [technique_of(stage) for stage in stages_of(one)] == names)
 
 
 def validation(record: dict[str, Any]) -> float:
