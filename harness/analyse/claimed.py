@@ -53,6 +53,9 @@ def _judged(claim: Claim, found: Sequence[Evidence]) -> Judged:
         sides = [next((pair for pair in told if pair[0].side == side), None) for side in range(len(claim.sides))]
         present = [pair for pair in sides if pair is not None]
         verdict = all_of([judgement for _, judgement in present])
+        if verdict.verdict == "confirmed" and len(present) < len(sides):
+            verdict = Judgement("inconclusive", f"{len(present)} of {len(sides)} ratios were measured, and hold")
+            return Judged(claim, verdict, present[0][0], tuple(told[1:]))
         chosen = next(one for one, judgement in present if judgement.verdict == verdict.verdict)
     else:
         chosen, verdict = told[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +17,8 @@ from harness.analyse.cost import making_cost
 from harness.analyse.paired import RECIPES, UNTRANSFORMED, ItemScores
 from harness.analyse.patterns import matches, settings_of
 from harness.analyse.statistics import Interval, mean_interval, paired_difference, ratio_of_means
-from harness.analyse.summary import Line, summarize
-from harness.analyse.wins import wider, win_rate
+from harness.analyse.summary import Line, as_lines, summarize
+from harness.analyse.wins import scores_by_seed, wider, win_rate
 from harness.claims import MAKING, WINS, Claim, Side
 
 TIMES = frozenset({
@@ -38,7 +39,9 @@ SAME = ("model", "data", "hardware")
 
 @dataclass(frozen=True)
 class Evidence:
-    """One measured ratio. ``basis`` says over what its interval is; ``pairs`` counts pairs of runs, of times alone."""
+    """One measured ratio. ``basis`` says over what its interval is; ``pairs`` counts interleaved pairs of runs, of
+    times alone; ``side`` is the place of the two methods among the claim's.
+    """
 
     suite: str
     of: str
@@ -77,8 +80,7 @@ class Measured:
     @cached_property
     def lines(self) -> list[Line]:
         """The summary."""
-        table = summarize(self.frame, self.items, self.plan).to_dict("records")
-        return [{str(name): _plain(value) for name, value in line.items()} for line in table]
+        return as_lines(summarize(self.frame, self.items, self.plan))
 
     @cached_property
     def scores(self) -> ItemScores:
@@ -89,6 +91,12 @@ class Measured:
     def seeds(self) -> dict[str, Any]:
         """The seed of the cell that a step belongs to."""
         return dict(zip(self.member["step"], self.member["seed"], strict=True))
+
+    @cached_property
+    def started(self) -> dict[str, str]:
+        """When the record of a step began."""
+        told = self.rows.loc[self.rows["metric"] == "status", ["step", "started"]].astype(str)
+        return dict(told.itertuples(index=False, name=None))
 
     @cached_property
     def values(self) -> dict[tuple[str, str], float]:
@@ -227,7 +235,20 @@ def _of_times(suite: Measured, metric: str, one: Line, other: Line) -> tuple[Int
     paired = _by_seed(suite, metric, one, other)
     if paired is None:
         return None
+    if paired.n > 1 and not _interleaved(suite, one, other):
+        return paired, f"{paired.n} pairs of runs, not interleaved", 0
     return paired, f"{paired.n} pairs of runs", paired.n
+
+
+def _interleaved(suite: Measured, one: Line, other: Line) -> bool:
+    """Whether both runs of each seed began before those of the next, so that a machine that drifts did to both sides
+    what it did to one. Seconds of whole chains have no steps of their own, and are not known to be.
+    """
+    began: dict[Any, list[str]] = {}
+    for step in (*one["steps"], *other["steps"]):
+        began.setdefault(suite.seeds.get(step), []).append(suite.started[str(step)])
+    seeds = sorted(found for found in began.values() if len(found) == 2)
+    return bool(seeds) and all(max(first) < min(second) for first, second in itertools.pairwise(seeds))
 
 
 def _by_seed(suite: Measured, metric: str, one: Line, other: Line) -> Interval | None:
@@ -298,13 +319,7 @@ def _with_training(
 
 def _wins(suite: Measured, one: Line, other: Line) -> tuple[Interval, str, int | None] | None:
     sides = [{suite.seeds.get(step): step for step in line["steps"]} for line in (one, other)]
-    pairs = []
-    for seed, step in sides[0].items():
-        first = suite.scores.scores("judge_reward", [step])
-        second = suite.scores.scores("judge_reward", [sides[1][seed]]) if seed in sides[1] else None
-        if first is not None and second is not None:
-            pairs.append((first, second))
-    found = win_rate(pairs)
+    found = win_rate(scores_by_seed(suite.scores, "judge_reward", sides[0], sides[1]).values())
     if found is None or found.low is None or found.high is None:
         return None
     return Interval(2 * found.estimate, 2 * found.low, 2 * found.high, found.n, "items"), f"{found.n} prompts", None
@@ -323,10 +338,4 @@ def _told(
         str(one["model"]), str(one["data"]), str(one["hardware"]), precision, ratio, basis, pairs,
         max(known, default=None), (*one["steps"], *(other["steps"] if other is not None else ())),
     )  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, str | tuple | bool):
-        return value
-    return None if pandas.isna(value) else value
 

@@ -61,6 +61,18 @@ def summarize(
     return pandas.DataFrame(lines, columns=list(COLUMNS)).astype({"tied": object, "best": object})
 
 
+def as_lines(table: pandas.DataFrame) -> list[Line]:
+    """The summary's rows as mappings, None for every kind of missing value."""
+    return [{str(name): plain_value(value) for name, value in line.items()} for line in table.to_dict("records")]
+
+
+def plain_value(value: Any) -> Any:
+    """None for every kind of missing value."""
+    if value is None or isinstance(value, str | tuple | bool):
+        return value
+    return None if pandas.isna(value) else value
+
+
 def scalars(rows: pandas.DataFrame, member: pandas.DataFrame) -> pandas.DataFrame:
     """Scalar values of steps with the coordinates of every cell that they belong to, each step once per group."""
     kept = rows[rows["sample"].isna() & (rows["phase"] == "") & (rows["metric"] != "status")]

@@ -12,7 +12,7 @@ from harness.claims import Claim
 Verdict = Literal["confirmed", "direction only", "contradicted", "inconclusive", "not testable here"]
 DECISIVE = frozenset({"confirmed", "direction only", "contradicted"})
 PAIRS = 10
-"""Pairs of runs that a verdict on time takes."""
+"""Interleaved pairs of runs that a verdict on time takes."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def judge(
     if ratio.low is None or ratio.high is None:
         return Judgement("inconclusive", "one run each, and no interval")
     if pairs is not None and pairs < PAIRS:
-        return Judgement("inconclusive", f"{pairs} pairs of runs, a verdict on time takes {PAIRS}")
+        return Judgement("inconclusive", f"{pairs} interleaved pairs of runs, a verdict on time takes {PAIRS}")
     found = _of_interval(claim, ratio.low, ratio.high, of_share)
     return _within_what_it_speaks_of(claim, found, parameters, device)
 

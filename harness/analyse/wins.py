@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import pandas
 
+from harness.analyse.paired import ItemScores
 from harness.analyse.statistics import Interval, bootstrap_ratio, mean_interval
 
 Scores = tuple[pandas.DataFrame, pandas.DataFrame]
+
+
+def scores_by_seed(
+    scores: ItemScores, metric: str, own: Mapping[Any, str], theirs: Mapping[Any, str]
+) -> dict[Any, Scores]:
+    """Both sides' scores of a metric at each seed that both have; a side is its steps by seed."""
+    found = {}
+    for seed, step in own.items():
+        if seed in theirs:
+            first, second = (scores.scores(metric, [each]) for each in (step, theirs[seed]))
+            if first is not None and second is not None:
+                found[seed] = (first, second)
+    return found
 
 
 def win_rate(pairs: Iterable[Scores], among: Sequence[pandas.Index] | None = None) -> Interval | None:

@@ -10,7 +10,7 @@ import pandas
 from harness.analyse.cells import CHAIN
 from harness.analyse.statistics import Interval
 from harness.analyse.summary import Line
-from harness.analyse.wins import win_rate
+from harness.analyse.wins import scores_by_seed, win_rate
 from harness.report.alignment_costs import COSTS, STEADY, accuracy_ends, budgets, cost_of, spread
 from harness.report.cells import difference_value, method_columns, method_values, metric_value, row_kind
 from harness.report.content import Content
@@ -88,20 +88,13 @@ def _wins(content: Content, one: Outcome, *, ended: bool = False) -> Interval | 
     if lines[0] is None or lines[1] is None:
         return None
     own, theirs = (_by_seed(content, line) for line in lines if line is not None)
-    pairs, among = [], []
-    for seed in own:
-        if seed not in theirs:
-            continue
-        steps = own[seed], theirs[seed]
-        first, second = (content.scores.scores(JUDGE, [step]) for step in steps)
-        lengths = [content.scores.scores("answer_tokens", [step]) for step in steps]
-        if first is None or second is None or lengths[0] is None or lengths[1] is None:
-            continue
-        pairs.append((first, second))
-        longest = max(float(lengths[0]["amount"].max()), float(lengths[1]["amount"].max()))
-        short = [length.index[length["amount"] < longest] for length in lengths if length is not None]
+    pairs, lengths = (scores_by_seed(content.scores, metric, own, theirs) for metric in (JUDGE, "answer_tokens"))
+    among = []
+    for both in lengths.values():
+        longest = max(float(length["amount"].max()) for length in both)
+        short = [length.index[length["amount"] < longest] for length in both]
         among.append(short[0].intersection(short[1]))
-    return win_rate(pairs, among if ended else None)
+    return win_rate(pairs.values(), among if ended else None)
 
 
 def _by_seed(content: Content, line: Line) -> dict[Any, str]:

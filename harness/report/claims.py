@@ -20,10 +20,9 @@ HOW = (
     "A verdict compares a measured ratio, with its 95 % interval, with what was claimed; of a saving that was "
     "published as a range its weakest end. Confirmed: the whole interval lies within the claim. Direction only: on "
     "the claimed side of 1, and not the figure. Contradicted: on the other side. Inconclusive: the interval contains "
-    "the figure or"
-    f"no effect, a ratio of times comes from fewer than {PAIRS} pairs of runs, or other ratios say the opposite. Where "
-    "a claim speaks of larger models or of another kind of machine than were measured, nothing is contradicted, and no "
-    "more than its direction confirmed."
+    f"the figure or no effect, a ratio of times comes from fewer than {PAIRS} interleaved pairs of runs, or other "
+    "ratios say the opposite. Where a claim speaks of larger models or of another kind of machine than were measured, "
+    "nothing is contradicted, and no more than its direction confirmed."
 )
 ORDER: tuple[Verdict, ...] = ("contradicted", "confirmed", "direction only", "inconclusive", "not testable here")
 

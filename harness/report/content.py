@@ -12,7 +12,7 @@ import pandas
 from harness.analyse.cells import CHAIN, GROUP, deciding, installation_of, items_of_deciding, members
 from harness.analyse.cost import making_cost
 from harness.analyse.paired import ItemScores
-from harness.analyse.summary import Line, summarize
+from harness.analyse.summary import Line, as_lines, plain_value, summarize
 from harness.analyse.utilisation import measured_peak, published_peak
 from harness.report.outcomes import Key, Outcome, outcomes
 from harness.results.facts import Facts
@@ -55,7 +55,7 @@ class Content:
     def summary(self) -> list[Line]:
         """The summary's lines."""
         table = summarize(self.frame, self.items, self.plan, baseline=self.baseline, installation=self.installation)
-        return [{str(name): _plain(value) for name, value in line.items()} for line in table.to_dict("records")]
+        return as_lines(table)
 
     @cached_property
     def outcomes(self) -> list[Outcome]:
@@ -104,7 +104,7 @@ class Content:
         table = making_cost(self.rows, self.member)
         names = list(GROUP)
         keyed = table.astype(dict.fromkeys(names, object)).groupby(names, dropna=False, sort=False)
-        return {tuple(_plain(part) for part in key): group for key, group in keyed}
+        return {tuple(plain_value(part) for part in key): group for key, group in keyed}
 
     def score(self, key: Key, task: str, metric: str) -> Line | None:
         """The line of one task's metric of a group, or None."""
@@ -258,7 +258,7 @@ class Content:
     @staticmethod
     def key_of(line: Mapping[str, Any]) -> Key:
         """The group that a line belongs to."""
-        return tuple(_plain(line[name]) for name in GROUP)
+        return tuple(plain_value(line[name]) for name in GROUP)
 
     @staticmethod
     def set_of(key: Key) -> Key:
@@ -269,10 +269,3 @@ class Content:
 def one_line(texts: Iterable[Any]) -> str:
     """Coordinates in one line, missing ones left out."""
     return " · ".join(str(text) for text in texts if text not in (None, ""))
-
-
-def _plain(value: Any) -> Any:
-    """None for every kind of missing value."""
-    if value is None or isinstance(value, str | tuple | bool):
-        return value
-    return None if pandas.isna(value) else value

@@ -8,6 +8,7 @@ from typing import Any
 import pandas
 
 from harness.analyse.curves import Curve, common_seconds, value_at
+from harness.analyse.patterns import SETTINGS
 from harness.analyse.statistics import mean_interval
 from harness.catalogue import adapter_class, build_params
 from harness.errors import HarnessError
@@ -15,7 +16,6 @@ from harness.metrics import metric as declared
 from harness.plan.expression import parse, value_text
 from harness.report.content import CURVES, Content, one_line
 from harness.report.document import Column, Row, Table, Value
-from harness.report.names import SETTINGS
 from harness.report.numbers import interval, plain, pretty
 
 RUN = ("method", "model", "precision")

@@ -10,18 +10,15 @@ its places, and the section on tuning says which value each got. Rows and record
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas
 
 from harness.analyse.cells import CHAIN
-from harness.contract import TrainingParams
+from harness.analyse.patterns import SETTINGS
 from harness.errors import MethodError
 from harness.plan.expression import Call, Method, parse, value_text
-from harness.training.calibration import CalibrationParams
-
-SETTINGS = frozenset(item.name for kind in (TrainingParams, CalibrationParams) for item in fields(kind))
 
 
 @dataclass(frozen=True)

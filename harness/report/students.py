@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.analyse.cells import CHAIN
+from harness.analyse.patterns import SETTINGS
 from harness.analyse.summary import compare
 from harness.errors import MethodError
 from harness.metrics import metric as declared
@@ -13,7 +14,6 @@ from harness.report.alike import time_ratio
 from harness.report.cells import method_columns, method_values, metric_value, row_kind
 from harness.report.content import Content
 from harness.report.document import Column, Paragraph, Row, Section, Table, Value
-from harness.report.names import SETTINGS
 from harness.report.numbers import interval, plain, pretty, signed
 from harness.report.outcomes import Key, Outcome
 from harness.report.results import inference_memory, set_title

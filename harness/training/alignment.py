@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Checkpoint, Job, TrainingSetup
-from harness.errors import InvalidMeasurement, StepError
-from harness.models.inspect import describe_model
+from harness.errors import InvalidMeasurement
 from harness.models.reward import alignment_tokenizer, open_reward_model, rewards
 from harness.models.scoring import IGNORED, token_bytes
-from harness.training.change import all_weights, finished, merged_first, open_or_make, save
+from harness.training.change import all_weights, finished, merged_first, open_or_make, parts_made, save
 from harness.training.examples import Scored, answers_to_score, instruction_examples
 from harness.training.loop import train
 from harness.training.preferences import Pair, Pairs, answer_log_probabilities, half_for_ties, preference_pairs
@@ -69,7 +68,7 @@ def reward_model(job: Job, half: str) -> Checkpoint:
     train(job, setup, model, tokenizer, examples, lambda: _ranked(model, held_out, setup.precision), form=form)
     job.meter.metric("preference_pairs_seen", setup.steps * setup.batch_size)
     save(job, setup, model, lambda: model.save_pretrained(job.part("reward")))
-    made: dict[str, Any] = {name: path for name, path in start.parts.items() if name in start.made}
+    made = parts_made(start)
     return start.with_parts(**{**made, "reward": job.part("reward")})
 
 
@@ -176,7 +175,7 @@ def aligned(job: Job, setup: TrainingSetup, start: Checkpoint, policy: Any, part
 
     It is referred to; a model that this stage had to merge first, and whose place the policy takes, is copied.
     """
-    made: dict[str, Any] = {name: path for name, path in start.parts.items() if name in start.made}
+    made = parts_made(start)
     parts = dict(start.parts)
     if part == "model" and "model" in made:
         made["reference"] = Path(shutil.copytree(start.parts["model"], job.part("reference"), dirs_exist_ok=True))
@@ -184,12 +183,6 @@ def aligned(job: Job, setup: TrainingSetup, start: Checkpoint, policy: Any, part
         parts["reference"] = start.parts["model"]
     save(job, setup, policy, lambda: policy.save_pretrained(job.part(part)))
     return replace(start, parts=parts).with_parts(**{**made, part: job.part(part)})
-
-
-def check_plain(model: Any, name: str) -> None:
-    """``StepError`` where a model's weights are quantised and cannot be trained."""
-    if quantized := describe_model(model)["quantized_layers"]:
-        raise StepError(f"{', '.join(quantized)} weights cannot be trained: put {name} before the compression")
 
 
 def _answers(job: Job, tokenizer: Any, setup: TrainingSetup, view: str) -> tuple[list[Any], list[Any]]:

@@ -95,9 +95,13 @@ def save(job: Job, setup: TrainingSetup, model: Any, write: Callable[[], None]) 
 
 def finished(job: Job, start: Checkpoint, change: Change, kind: str | None = None) -> Checkpoint:
     """The checkpoint of a stage that began with ``start`` and wrote the part of ``change`` into its folder."""
-    made = {name: path for name, path in start.parts.items() if name in start.made}
-    parts: dict[str, Any] = {**made, change.part: job.part(change.part)}
+    parts = parts_made(start) | {change.part: job.part(change.part)}
     return with_weights(start).with_parts(kind=kind, opened_by=change.opened_by, **parts)
+
+
+def parts_made(start: Checkpoint) -> dict[str, Any]:
+    """The parts that the stage itself made of what it was given: a model that it had to merge first."""
+    return {name: path for name, path in start.parts.items() if name in start.made}
 
 
 def _all_trainable(model: Any, setup: TrainingSetup) -> Any:

@@ -18,8 +18,8 @@ from harness.errors import InvalidMeasurement, StepError
 from harness.models.inspect import describe_model, logical_size, trainable_names
 from harness.models.reward import alignment_tokenizer, check_tokenizer, open_reward_model
 from harness.models.sampling import plain_generation
-from harness.training.alignment import aligned, check_plain, check_unmoved, fingerprint, frozen_copy
-from harness.training.change import merged_first, open_or_make
+from harness.training.alignment import aligned, check_unmoved, fingerprint, frozen_copy
+from harness.training.change import all_weights, merged_first, open_or_make
 from harness.training.optimizers import build_optimizer, never_reached
 from harness.training.preferences import prompts_that_fit
 from harness.training.seeding import seed_everything
@@ -40,9 +40,7 @@ def proximal_policy(job: Job, reward: Any = None) -> Checkpoint:
         tokenizer = alignment_tokenizer(job.checkpoint)
         tokenizer.padding_side = "left"
         start = merged_first(job)
-        policy = open_or_make(start, tokenizer, job, setup)
-        check_plain(policy, "ppo")
-        policy.requires_grad_(True)
+        policy = all_weights().prepare(open_or_make(start, tokenizer, job, setup), setup)
         reference = frozen_copy(policy)
         seed_everything(job.seed)
         if reward is None:

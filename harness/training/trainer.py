@@ -34,13 +34,13 @@ class Form:
 
 
 def make_trainer(
-    job: Job, setup: TrainingSetup, model: Any, examples: Sequence[Any], collator: Collator | None, counts: Counts,
+    job: Job, setup: TrainingSetup, model: Any, examples: Sequence[Any], collator: Collator, counts: Counts,
     on_optimizer: Callable[[Any], None] = lambda optimizer: None, own_loss: Loss | None = None,
     form: Form | None = None,
 ) -> Any:  # fmt: skip
     """A ``Trainer`` whose every micro-batch is told to ``counts``, and whose optimiser to ``on_optimizer``.
 
-    Without a ``collator`` it pads, with a ``form`` it is that trainer and collates as it does.
+    With a ``form`` it is that trainer, which makes its batches itself.
     """
     from transformers import Trainer, TrainingArguments
 
@@ -56,7 +56,7 @@ def make_trainer(
                 model=model, args=form.arguments(**whole), train_dataset=Dataset.from_list(list(examples)), **form.given
             )
         else:
-            if counts.kind == "seq2seq" and collator is not None:
+            if counts.kind == "seq2seq":
                 collator = _reading_decoder(collator, model)
             plain = counts.kind == "causal" and own_loss is None
             trainer = metered(

@@ -98,7 +98,7 @@ def test_a_claim_about_several_methods_holds_of_all() -> None:
 def test_times_take_ten_pairs_and_every_verdict_an_interval() -> None:
     fast = claim("step_seconds", at_most=0.5)
     few = judge(fast, ratio(0.3, 0.4), pairs=PAIRS - 1)
-    assert few.verdict == "inconclusive" and few.why == "9 pairs of runs, a verdict on time takes 10"
+    assert few.verdict == "inconclusive" and few.why == "9 interleaved pairs of runs, a verdict on time takes 10"
     assert judge(fast, ratio(0.3, 0.4), pairs=PAIRS).verdict == "confirmed"
     assert judge(fast, Interval(0.3, None, None, 1, "seeds"), pairs=1).verdict == "inconclusive"
     untestable = Claim("x", "t", "s", "s", True, needs="eight GPUs")

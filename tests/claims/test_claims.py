@@ -119,6 +119,23 @@ def test_evidence_is_what_the_records_say(found) -> None:
     assert gptq.ratio.low is not None and gptq.ratio.low < ratio < (gptq.ratio.high or 0)
 
 
+def test_times_are_believed_from_interleaved_runs_alone(found) -> None:
+    """suites/claims runs seed after seed; suites/lora and suites/alignment ran method after method."""
+    assert found["note-ckpt-time"].chosen.pairs == 10
+    others = [one for one, _ in found["note-lora-speed"].others if one.suite == "lora"]
+    assert others and all(one.pairs == 0 and one.basis.endswith("not interleaved") for one in others)
+    said = "0 interleaved pairs of runs, a verdict on time takes 10"
+    assert found["note-dpo"].judgement.why == said
+
+
+def test_a_claim_about_several_methods_takes_them_all(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    also = "  also:\n  - {of: lora, over: 2}\n  - {of: lora(rank=3), over: 1}\n  every: true\n"
+    file.write_text(GOOD + also)
+    (own,) = judged(read(file), ROOT / "results", ["finetuning"])
+    assert own.judgement.why == "2 of 3 ratios were measured, and hold"
+
+
 def test_the_committed_page_is_what_the_records_give(found) -> None:
     """Whoever measures or changes a claim writes it anew: harness claims --report."""
     assert (ROOT / "reports" / "verdicts" / "README.md").read_text() == markdown(claims_page(list(found.values())))
