@@ -472,6 +472,10 @@ class Task:
         """The data view that this task scores, or None."""
         return None
 
+    def conflict(self, chain: Sequence[Adapter], inputs: Mapping[str, Sequence[Adapter]]) -> str | None:
+        """Why a method of these techniques cannot be scored beside its ``inputs`` (chains by parameter), or None."""
+        return None
+
     def score(self, scorer: Any, job: Job) -> None:
         """Measure what the adapter opened, a ``Scorer`` or ``Codec``, and hand every number to ``job.meter``."""
         raise NotImplementedError(f"{type(self).__name__} must define score(scorer, job)")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from harness.contract import Budget, Hardware
+from harness.contract import Adapter, Budget, Hardware
 from harness.plan.cells import Cell, Point, expand
 from harness.plan.fit import Fit, State
 from harness.plan.machine import Machine, this_machine
@@ -132,6 +132,16 @@ def _interleaved(cells: Sequence[Cell], builder: Builder) -> list[Step]:
     for step in builder.steps.values():
         add(step)
     return list(found.values())
+
+
+def _adapters(method: ResolvedMethod) -> list[Adapter]:
+    """The techniques of a method, those of methods in its parameters before the one that takes them."""
+    found: list[Adapter] = []
+    for stage in method.stages:
+        for _, inner in stage.methods:
+            found += _adapters(inner)
+        found.append(stage.call.adapter)
+    return found
 
 
 def _baseline(suite: Suite, tuned: Mapping[str, set[str]]) -> str | None:
@@ -309,7 +319,7 @@ class Builder:
         if reference is not None:
             reference.keeps_artefact = True
             reason = reason or reference.reason
-        others, trouble = self._judges(place, terms, task)
+        others, trouble = self._judges(place, method, terms, task)
         step = place.scores[key] = self._step(
             place, "eval", method, task, seed, None, node.last, None if reference is None else reference.id, others,
             task.task.view() is not None, method.text, reason or trouble,
@@ -319,7 +329,7 @@ class Builder:
         return step
 
     def _judges(
-        self, place: _Place, terms: _Terms, task: ResolvedTask
+        self, place: _Place, method: ResolvedMethod, terms: _Terms, task: ResolvedTask
     ) -> tuple[tuple[tuple[str, str], ...], str | None]:
         """Steps that make what a task's methods name, the same for whatever is scored, and why one cannot be had."""
         others, reason = [], None
@@ -328,6 +338,8 @@ class Builder:
             node = self.chain(where, inner, 0, self._undivided(terms))
             reason = reason or node.reason
             others += [(key, node.last)] if node.last is not None else []
+        chains = {key: _adapters(inner) for key, inner in task.methods}
+        reason = reason or task.task.conflict(_adapters(method), chains)
         return tuple(others), reason
 
     def _undivided(self, terms: _Terms) -> _Terms:

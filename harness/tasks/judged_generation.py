@@ -1,17 +1,17 @@
 """``judged_generation``: answers sampled for held-out prompts, and what a judge thinks of them.
 
-The judge is a reward model that learns from the half of the pairs that no method reads unless it is told to, and is the
-same for every method of a sweep. Beside its reward stands that of the reward model which a policy was trained against:
+The judge is a reward model that learns from other pairs than the method, to which the plan holds it, and is the same
+for every method of a sweep. Beside its reward stands that of the reward model which a policy was trained against:
 where the second rises and the first does not, the policy has learnt to please its reward model and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract import Checkpoint, Job, Task, param
+from harness.contract import Adapter, Checkpoint, Job, Task, param
 from harness.errors import StepError
 
 SHOWN = 3
@@ -41,6 +41,14 @@ class JudgedGeneration(Task):
     def view(self) -> str | None:
         """Prompts of preference pairs."""
         return "pairs"
+
+    def conflict(self, chain: Sequence[Adapter], inputs: Mapping[str, Sequence[Adapter]]) -> str | None:
+        """A judge of pairs that the method has learnt from."""
+        judged_by = [half for adapter in inputs.get("judge", ()) if (half := _half(adapter)) is not None]
+        for half in (found for adapter in chain if (found := _half(adapter)) is not None):
+            if any("all" in (half, other) or half == other for other in judged_by):
+                return f"the judge must not learn from the method's pairs: both read half={half}, or one reads all"
+        return None
 
     def score(self, scorer: Any, job: Job) -> None:
         """Sample one answer for each prompt, then ask the judge, the reward model and the reference about them."""
@@ -105,6 +113,11 @@ class JudgedGeneration(Task):
             job.meter.metric(f"distinct_{size}", distinct(answers, size))
         job.meter.items("judged", columns)
         job.meter.observe("samples", [scorer.decode(answer) for answer in answers[:SHOWN]])
+
+
+def _half(adapter: Adapter) -> str | None:
+    """Which half of the pairs a technique learns from; None where it learns from none."""
+    return getattr(adapter.params, "half", None) if adapter.view == "pairs" else None
 
 
 def distinct(answers: Sequence[Sequence[int]], size: int) -> float:

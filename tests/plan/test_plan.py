@@ -256,6 +256,19 @@ def test_a_judge_that_cannot_be_made_is_why_the_task_is_skipped(planned):
     )
 
 
+def test_a_judge_never_learns_from_the_methods_pairs(planned):
+    def reason(method, task="judged_generation"):
+        plan = planned(f"method: '{method}'\ntasks: '{task}'\nbudget: {{steps: 60}}\n")
+        return only(plan, operation="eval").reason
+
+    for method in ("dpo(half=second)", "dpo(half=all)", "sft(view=pairs, half=all)", "reward_model(half=second) > ppo",
+                   "sft > ppo(reward=(reward_model(half=second)))"):  # fmt: skip
+        assert str(reason(method)).startswith("the judge must not learn from the method's pairs"), method
+    assert reason("sft(half=all)") is None, "instructions are no pairs"
+    assert reason("sft > dpo") is None and reason("dpo(half=all)", "judged_generation(judge=null)") is None
+    assert reason("dpo(half=second)", "judged_generation(judge=(reward_model))") is None
+
+
 def test_ppo_needs_a_reward_model_of_its_chain_or_a_given_one(planned):
     for method, reason in (
         ("sft > ppo", "ppo needs the part 'reward', which neither the model nor an earlier stage gives"),
