@@ -18,6 +18,8 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     import numpy
 
+    from harness.memory.held import Held
+
 PRECISIONS = ("fp32", "bf16-mixed", "bf16", "fp16-mixed", "fp16")
 
 # The kind of checkpoint that a head trained on each view makes.
@@ -220,6 +222,10 @@ class Meter(Protocol):
         """Raise a validity flag that readers of the number must see."""
         ...
 
+    def training_begins(self, held_bytes: int) -> None:
+        """Note the memory in use before the first step, of which ``held_bytes`` (the model) belong to the training."""
+        ...
+
     def progress(self) -> None:
         """Tell the launcher that the step is alive (resets the limit on silence)."""
         ...
@@ -249,7 +255,8 @@ class Job:
     """What an operation is given inside its worker. ``rank`` counts from 0 where several processes train together.
 
     ``probe(budget, memory_bytes)`` trains the stage for a few steps in a process of its own that may take so much
-    memory above what it begins with (None: all there is); for tasks that measure training. ``inputs`` are the
+    memory above what it begins with (None: all there is), for tasks that measure training; with ``give_back=True`` its
+    heap returns what is freed to the system at once. ``inputs`` are the
     checkpoints that parameters name by a method (``reward=``, ``judge=``).
     """
 
@@ -263,11 +270,12 @@ class Job:
     meter: Meter
     output: Path
     modify: Callable[[TrainingSetup], TrainingSetup] = lambda setup: setup
+    holds: Callable[[Held], Held | None] = lambda model: None
     reference: Path | None = None
     artefacts: Path | None = None
     model: Mapping[str, Any] = field(default_factory=dict)
     rank: int = 0
-    probe: Callable[[Budget, int | None], Probe] | None = None
+    probe: Callable[..., Probe] | None = None
     inputs: Mapping[str, Checkpoint] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -282,11 +290,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Probe:
-    """How a short training in a process of its own ended: its status, why, and the peak of its memory in bytes."""
+    """How a short training in a process of its own ended: its status, why, the peak of its memory, what it measured."""
 
     status: str
     reason: str | None
     peak_bytes: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    observed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:
@@ -406,6 +416,14 @@ class Adapter:
     def skip(self, precision: str, hardware: Hardware) -> str | None:
         """Return why this technique makes no sense at this precision on this hardware, or None."""
         return None
+
+    def holds(self, model: Held) -> Held | None:
+        """What lies in memory while the stage trains, and what its checkpoint is, for the prediction; None: not known.
+
+        A tokenizer decides how many entries the embeddings of an architecture have.
+        """
+        entries = getattr(self.params, "vocab_size", None)
+        return model.with_vocabulary(entries) if self.gives == {"tokenizer"} and entries else None
 
     def train(self, job: Job) -> Checkpoint:
         """Train, and return the checkpoint with the parts that were made."""

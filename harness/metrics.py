@@ -215,6 +215,19 @@ _DECLARED = (
         "Resident memory of the interpreter with its libraries loaded, before any work.",
     ),
     Metric(
+        "training_memory_bytes", "B", "lower", "Memory of training",
+        "Peak while optimiser steps ran, less what lay in memory before them but for the tensors of models; on a GPU "
+        "the allocator's peak.",
+    ),
+    Metric(
+        "tensor_memory_bytes", "B", "lower", "Memory of tensors",
+        "The same in a process whose heap gives freed memory back at once: what is in use at the peak.",
+    ),
+    Metric(
+        "predicted_memory_bytes", "B", "none", "Predicted memory",
+        "What the memory model says of the same before the first step, by the model's configuration.",
+    ),
+    Metric(
         "loaded_memory_bytes", "B", "lower", "Resident when loaded",
         "Resident memory after the model was opened and before it was used, less the runtime memory.",
     ),

@@ -150,6 +150,9 @@ class RecordingMeter:
     def flag(self, text: str) -> None:
         self.flags.append(text)
 
+    def training_begins(self, held_bytes: int) -> None:
+        assert held_bytes > 0, "no tensor lay in memory when a training began"
+
     def progress(self) -> None:
         pass
 

@@ -123,6 +123,30 @@ def claims_command(
     raise typer.Exit(show_claims(results, claims or [], suite, reports if report else None, as_json))
 
 
+@app.command("predict")
+def predict_command(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="a method as suites write it: 'lora > int8'")],
+    model: Annotated[
+        str, typer.Option(help="a model as suites name it, a published shape (llama-65b) or a config.json")
+    ] = "embedded",
+    batch: Annotated[int, typer.Option(min=1, help="sequences per optimiser step")] = 8,
+    sequence: Annotated[int, typer.Option(min=2, help="tokens per sequence")] = 256,
+    precision: Annotated[str, typer.Option(help="compute precision")] = "fp32",
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    ranks: Annotated[int, typer.Option(min=1, help="processes that train together")] = 1,
+    memory: Annotated[str | None, typer.Option(help="say whether it fits, and exit with 1 if not: 48GB, 24GiB")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict what a method takes in memory, by its model's configuration alone."""
+    from harness.cli.predicting import show_prediction
+    from harness.contract import Budget
+    from harness.plan.sources import hardware
+
+    where = hardware({"device": device, "devices": ranks if device == "cuda" else 1, "ranks": ranks})
+    budget = Budget(steps=1, batch_size=batch, sequence_length=sequence)
+    raise typer.Exit(show_prediction(method, model, budget, precision, where, memory, as_json=as_json))
+
+
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """Show every technique and task with its parameters, defaults and source."""

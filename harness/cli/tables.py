@@ -20,6 +20,8 @@ def show_plan(plan: Plan) -> None:
         text = f"{step.method_text} @ {step.model_word} {step.data.word} {step.precision}{seed}"
         reason = f"  ({step.reason})" if step.reason else ""
         print(f"  {step.state:<9} {what:<32} {text}{reason}")
+    for line in doubts_in_words(plan):
+        print(f"  {line}")
     counts = plan.counts()
     shared = Counter(len(step.cells) > 1 for step in plan.steps)[True]
     print(
@@ -28,6 +30,17 @@ def show_plan(plan: Plan) -> None:
     )
     if plan.waiting:
         print(f"{len(plan.waiting)} more cells wait for {len(plan.trials)} trials that choose their parameters")
+
+
+def doubts_in_words(plan: Plan) -> list[str]:
+    """One line for each kind of step that is predicted not to fit this machine."""
+    found: dict[str, str] = {}
+    for step in plan.steps:
+        if (size := plan.doubts.get(step.id)) is not None:
+            what = step.coordinates["task"] or step.operation
+            text = f"{what} of {step.method_text} @ {step.model_word} {step.precision}"
+            found[text] = f"warning: {text} is predicted to need {size / 1e9:.3g} GB, more than this machine has"
+    return list(found.values())
 
 
 def show_rows(results: Path, suite: str | None, csv: str | None, parquet: Path | None, *, as_json: bool) -> None:

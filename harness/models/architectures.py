@@ -78,7 +78,7 @@ def _gpt2(sizes: Mapping[str, int], tie: bool) -> Any:
     return GPT2Config(
         vocab_size=sizes["vocab_size"], n_embd=sizes["hidden_size"], n_inner=sizes["intermediate_size"],
         n_layer=sizes["layers"], n_head=sizes["heads"], n_positions=sizes["context"],
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, architectures=["GPT2LMHeadModel"],
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, tie_word_embeddings=tie, architectures=["GPT2LMHeadModel"],
         bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -15,11 +16,13 @@ from harness.contract import Hardware
 
 @dataclass(frozen=True)
 class Machine:
-    """Cores, CUDA devices and the names of the environments that are set up."""
+    """Cores, CUDA devices, the names of the environments that are set up, and bytes of memory (of one device)."""
 
     cores: int
     cuda_devices: int
     environments: frozenset[str] = frozenset({"main"})
+    memory_bytes: float = float("inf")
+    cuda_memory_bytes: float = float("inf")
 
     def lacks(self, hardware: Hardware) -> str | None:
         """Return why this machine is not that hardware, or None."""
@@ -47,7 +50,30 @@ class Machine:
 
 def this_machine() -> Machine:
     """Look at the machine that this process runs on."""
-    return Machine(cores=_cores(), cuda_devices=_cuda_devices(), environments=environments.ready())
+    devices = _cuda_devices()
+    return Machine(
+        cores=_cores(), cuda_devices=devices, environments=environments.ready(), memory_bytes=_memory_bytes(),
+        cuda_memory_bytes=_cuda_memory_bytes() if devices else 0.0,
+    )  # fmt: skip
+
+
+def _memory_bytes() -> float:
+    """The machine's memory, or what a container's limit leaves of it."""
+    total = float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):
+            total = min(total, float(Path(limit).read_text()))
+    return total
+
+
+def _cuda_memory_bytes() -> float:
+    """Memory of the smallest device, as the vendor's tool says; without it, no limit is known."""
+    tool = shutil.which("nvidia-smi")
+    asked = [tool or "", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    with contextlib.suppress(OSError, ValueError, subprocess.TimeoutExpired):
+        listed = subprocess.run(asked, capture_output=True, text=True, timeout=10, check=False)
+        return min(float(line) for line in listed.stdout.split()) * 2**20
+    return float("inf")
 
 
 def _cores() -> int:

@@ -10,12 +10,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from harness.contract import Adapter, Budget, Hardware
 from harness.plan.cells import Cell, Point, expand
 from harness.plan.fit import Fit, State
 from harness.plan.machine import Machine, this_machine
+from harness.plan.memory import Doubts
 from harness.plan.methods import ResolvedMethod, ResolvedStage, ResolvedTask
 from harness.plan.sources import DataSource, ModelSource
 from harness.plan.steps import DONE, RUNNABLE, SKIPPED, Step, step_id
@@ -39,6 +41,12 @@ class Plan:
     trials: list[Trial] = field(default_factory=list)
     waiting: list[Cell] = field(default_factory=list)
     baseline: str | None = None
+    machine: Machine | None = None
+
+    @cached_property
+    def doubts(self) -> dict[str, float]:
+        """Steps that are predicted not to fit the machine's memory: bytes by the step's id."""
+        return {} if self.machine is None else Doubts(self.machine).of(self.steps)
 
     def counts(self) -> dict[str, int]:
         """Number of cells, and of steps by state."""
@@ -68,7 +76,7 @@ class Plan:
             "steps": [step.to_dict() for step in self.steps],
             "trials": [trial.to_dict() for trial in self.trials],
             "waiting": [{"id": cell.id, **asdict(cell)} for cell in self.waiting],
-        }
+        } | ({"predicted_not_to_fit": self.doubts} if self.doubts else {})
 
 
 def plan(
@@ -85,8 +93,9 @@ def plan(
     artefact) is still there: a step that was measured runs again where a step that must run needs what is gone.
     ``tried`` gives the validation loss that a tuning trial ended with.
     """
+    machine = machine or this_machine()
     with collector_paused():
-        builder = Builder(suite, machine or this_machine())
+        builder = Builder(suite, machine)
         tuner = Tuner(builder, suite.resolver, tried or (lambda step: None))
         cells: dict[Cell, Point] = {}
         waiting: list[Cell] = []
@@ -105,7 +114,8 @@ def plan(
             steps = _interleaved(list(cells), builder)
         if done is not None:
             _mark_done(steps, done, kept or (lambda step: True))
-        return Plan(suite, list(cells), steps, builder.cell_steps, tuner.trials, waiting, _baseline(suite, tuned))
+        baseline = _baseline(suite, tuned)
+        return Plan(suite, list(cells), steps, builder.cell_steps, tuner.trials, waiting, baseline, machine)
 
 
 def _interleaved(cells: Sequence[Cell], builder: Builder) -> list[Step]:

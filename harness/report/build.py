@@ -24,6 +24,7 @@ from harness.report.headline import headline
 from harness.report.ledger import ledger
 from harness.report.limits import limits
 from harness.report.lora_settings import lora_settings
+from harness.report.memory import memory
 from harness.report.names import short_names
 from harness.report.objective_tables import objectives
 from harness.report.optimisations import optimisations
@@ -109,8 +110,9 @@ def compose(content: Content) -> Document:
     opening.append(Bullets(headline(content), "headline"))
     optional = (
         tuning(content), alignment(content), forgetting(content), lora_settings(content), students(content),
-        limits(content), optimisations(content), growth(content), ranks(content), vocabularies(content),
-        tokenizer_speed(content), languages(content), tokenizer_models(content), learning(content), objectives(content),
+        limits(content), memory(content), optimisations(content), growth(content), ranks(content),
+        vocabularies(content), tokenizer_speed(content), languages(content), tokenizer_models(content),
+        learning(content), objectives(content),
         compression(content), compression_costs(content), training(content), speed(content), tradeoffs(content),
         lost(content), ledger(content),
     )  # fmt: skip

@@ -230,6 +230,26 @@ def growth(points: pandas.DataFrame, number: int, title: str, size: str) -> Figu
     return Figure(f"growth-{number}", caption, specification(_beside(*panels)))
 
 
+def components(
+    bars: pandas.DataFrame, marks: pandas.DataFrame, name: str, caption: str, order: list[str]
+) -> Figure:
+    """Stacked parts with marks beside them; ``bars`` has ``label part mebibytes``, ``marks`` ``label measured ...``."""
+    every = list(dict.fromkeys(bars["part"]))
+    y = altair.Y("label:N", sort=order, title=None)
+    title = "MiB"
+    stacked = altair.Chart(bars, name=name.replace("-", "_"), width=520, height={"step": 20}).mark_bar(opacity=0.75)
+    stacked = stacked.encode(
+        x=altair.X("mebibytes:Q", title=title, stack="zero"), y=y, color=_color("part", every, set(every), "Part"),
+        tooltip=["label:N", "part:N", altair.Tooltip("mebibytes:Q", format=",.0f")],
+    )  # fmt: skip
+    drawn = altair.Chart(marks).mark_point(filled=True, size=60, color="#111", stroke="white", strokeWidth=0.6).encode(
+        x=altair.X("mebibytes:Q", title=title), y=y,
+        shape=altair.Shape("measured:N", title="At once", sort=["predicted", "tensors", "with the heap"]),
+        tooltip=["label:N", "measured:N", altair.Tooltip("mebibytes:Q", format=",.0f")],
+    )  # fmt: skip
+    return Figure(name, caption, specification(altair.layer(stacked, drawn)))
+
+
 def specification(chart: Any) -> Spec:
     """The chart as a Vega-Lite specification in plain, rounded values, with the report's look."""
     whole = chart.configure(font=FONT).configure_view(stroke="#8884").configure_axis(

@@ -15,6 +15,7 @@ from harness.report.content import Content
 from harness.report.growth import growth_in_words
 from harness.report.limits import limits_in_words
 from harness.report.lora_settings import lora_in_words
+from harness.report.memory import memory_in_words
 from harness.report.numbers import interval, plain, pretty, signed
 from harness.report.objective_tables import objectives_in_words
 from harness.report.optimisations import optimisations_in_words
@@ -37,6 +38,7 @@ def headline(content: Content) -> list[str]:
     if across_models:
         return [_state(content), *across_models]
     of_training = [*growth_in_words(content), *ranks_in_words(content), *limits_in_words(content)]
+    of_training += memory_in_words(content)
     of_training += optimisations_in_words(content)
     sentences = [_state(content), *of_training, *lora_in_words(content), *students_in_words(content)]
     sentences += alignment_in_words(content)

@@ -19,7 +19,7 @@ SHOWN = (
 GENERATION = "decode_tokens_per_second"
 # Tasks that fill tables of their own: a column each would drown the rest.
 OWN_TABLES = ("tokenization_speed",)
-NOT_USE = (*OWN_TABLES, "tokenization", "language_parity", "frontier")
+NOT_USE = (*OWN_TABLES, "tokenization", "language_parity", "frontier", "training_memory")
 # What every step reports about itself; never the result of a task.
 OVERHEAD = frozenset({
     "wall_seconds", "peak_memory_bytes", "peak_memory_rise_bytes", "runtime_memory_bytes", "loaded_memory_bytes",

@@ -52,6 +52,19 @@ def return_free_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def keep_no_freed_memory() -> None:
+    """Let the heap return every freed block of 128 KiB or more to the system at once, for the rest of the process.
+
+    glibc serves ever larger blocks from its heap once such were freed, which is faster and leaves holes that nothing
+    fits (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    trim_threshold, map_threshold, least = -1, -3, 128 * 1024
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(trim_threshold, least)
+        libc.mallopt(map_threshold, least)
+
+
 def children_bytes() -> int:
     """Proportional set size of all live descendants together (memory that they share counts once)."""
     return sum(_proportional_bytes(pid) for pid in quick_descendants(os.getpid()))

@@ -56,6 +56,7 @@ class Meter:
         self._before = usage(supervisors)
         self._step: tuple[float, float, str] | None = None
         self._elsewhere: dict[str, float] = {}
+        self._before_training: int | None = None
 
     @contextlib.contextmanager
     def span(self, name: str) -> Iterator[None]:
@@ -138,6 +139,10 @@ class Meter:
         """Note the memory of the interpreter and its libraries; called once, before any work."""
         self.runtime_memory_bytes = memory.resident_bytes()
 
+    def training_begins(self, held_bytes: int) -> None:
+        """Note the resident memory, ``held_bytes`` of which (the model) belong to the training that begins."""
+        self._before_training = memory.resident_bytes() - held_bytes
+
     def model_loaded(self) -> None:
         """Note what an opened model keeps resident, above the interpreter and its libraries."""
         memory.return_free_memory()
@@ -214,6 +219,10 @@ class Meter:
         peak = max(span.own_peak_bytes for span in work)
         self.metrics["peak_memory_bytes"] = peak
         self.metrics["peak_memory_rise_bytes"] = max(0, peak - self.runtime_memory_bytes)
+        if self._before_training is not None and (training := self.timeline.spans.get("train")) is not None:
+            on_gpu = training.own_cuda_bytes
+            measured = training.own_peak_bytes - self._before_training if on_gpu is None else on_gpu
+            self.metrics["training_memory_bytes"] = max(0, measured)
         for field, name in _CUDA_METRICS.items():
             values = [span.cuda[field] for span in work if span.cuda is not None]
             if values:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +123,7 @@ def _request(job: Mapping[str, Any], adapter: Any, task: Any, modifiers: list[An
         meter=meter,
         output=scratch,
         modify=_modification(modifiers),
+        holds=getattr(adapter, "holds", lambda model: None),
         reference=cache / "artefacts" / job["reference"] if job.get("reference") else None,
         artefacts=_artefacts(job, scratch),
         model=dict(job.get("model") or {}),
@@ -183,7 +185,7 @@ def _evaluate(job: Mapping[str, Any], adapter: Any, task: Any, request: Job, met
         with request.meter.span("import"):
             libraries()
         folder = request.output / "probe"
-        request.probe = lambda budget, memory_bytes: probe(job, folder, budget, memory_bytes)
+        request.probe = partial(probe, job, folder)
         task.score(adapter, request)
         return
     with request.meter.span("load"):

@@ -35,6 +35,8 @@ BYTES_PER_TOKEN = 16
 STRETCHED = {
     "instructions": "answer", "labels": "text", "choices": "prompt", "text_to_text": "target", "pairs": "chosen",
 }  # fmt: skip
+# What a probe tells of what it measured, beside its peak.
+TOLD = ("training_memory_bytes", "predicted_memory_bytes")
 # A few steps take seconds; where a library waits for ever for a thread that it could not make, nothing more comes.
 LONGEST_SECONDS = 120
 
@@ -88,19 +90,26 @@ def libraries() -> None:
             importlib.import_module(name)
 
 
-def probe(job: Mapping[str, Any], folder: Path, budget: Budget, memory_bytes: int | None) -> Probe:
-    """Train the stage of ``job`` in a process that may take ``memory_bytes`` more than it has; say how that ended."""
+def probe(
+    job: Mapping[str, Any], folder: Path, budget: Budget, memory_bytes: int | None, *, give_back: bool = False
+) -> Probe:
+    """Train the stage of ``job`` in a process that may take ``memory_bytes`` more than it has; say how that ended.
+
+    With ``give_back`` its heap returns freed memory at once, so that its peak is that of what is in use.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     pages = resident_file_ranges()
     child = os.fork()
     if child == 0:
         map_again(pages)  # or the libraries' pages would count as the training's when it touches them
+        if give_back:
+            memory.keep_no_freed_memory()
         os._exit(_train(job, folder, budget, memory_bytes))
     code = _wait(child)
     try:
         told: Mapping[str, Any] = json.loads((folder / "told.json").read_text())
-        return Probe(told["status"], told["reason"], told["peak_bytes"])
+        return Probe(**told)
     except (OSError, ValueError):
         return _silent(code)
     finally:
@@ -142,7 +151,7 @@ def _train(job: Mapping[str, Any], folder: Path, budget: Budget, memory_bytes: i
             traceback.print_exc()
             status, reason = status_of(error)
         resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        told = {"status": status, "reason": reason, "peak_bytes": _peak(meter)}
+        told = {"status": status, "reason": reason, **_measured(meter)}
         (folder / "told.json").write_text(json.dumps(told))
     except BaseException:
         traceback.print_exc()
@@ -172,10 +181,14 @@ def _limit(memory_bytes: int, device: str) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (now + memory_bytes, resource.RLIM_INFINITY))
 
 
-def _peak(meter: Meter) -> int:
-    """The peak over all spans, which reset the kernel's mark: on a GPU the device's, else above the beginning."""
-    found = meter.finish()["metrics"]
-    return int(found.get("cuda_peak_allocated_bytes") or found["peak_memory_rise_bytes"])
+def _measured(meter: Meter) -> dict[str, Any]:
+    """What a probe tells: its peak is that over all spans, on a GPU the device's, else above the beginning."""
+    found = meter.finish()
+    metrics = found["metrics"]
+    peak = int(metrics.get("cuda_peak_allocated_bytes") or metrics["peak_memory_rise_bytes"])
+    kept = {name: metrics[name] for name in TOLD if name in metrics}
+    observed = {name: value for name, value in found["observed"].items() if name == "predicted_memory"}
+    return {"peak_bytes": peak, "metrics": kept, "observed": observed}
 
 
 def _check_full(meter: Meter, budget: Budget) -> None:

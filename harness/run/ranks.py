@@ -25,9 +25,9 @@ LAUNCH = "launch"
 EXIT_CODES = "exit_codes.json"
 # What is the largest of a rank, rather than the first one's.
 LARGEST = (
-    "peak_memory_bytes", "peak_memory_rise_bytes", "runtime_memory_bytes", "rank_parameter_bytes",
-    "rank_gradient_bytes", "rank_optimizer_bytes", "cuda_peak_allocated_bytes", "cuda_peak_reserved_bytes",
-    "cuda_peak_active_bytes",
+    "peak_memory_bytes", "peak_memory_rise_bytes", "runtime_memory_bytes", "training_memory_bytes",
+    "rank_parameter_bytes", "rank_gradient_bytes", "rank_optimizer_bytes", "cuda_peak_allocated_bytes",
+    "cuda_peak_reserved_bytes", "cuda_peak_active_bytes",
 )  # fmt: skip
 # Ranks of one machine meet here, whatever its name resolves to.
 HOST = "127.0.0.1"

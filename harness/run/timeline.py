@@ -23,14 +23,15 @@ UNEXPLAINED_SECONDS = 0.05
 class Span:
     """Everything under one name: self seconds, and the peak of memory while it was open (its inner spans included).
 
-    ``own_peak_bytes`` is the peak while the span was the current one, so that preparing data inside a training span is
-    not taken for memory of the training.
+    ``own_peak_bytes`` (and ``own_cuda_bytes``, allocated on GPUs) is the peak while the span was the current one, so
+    that preparing data inside a training span is not taken for memory of the training.
     """
 
     name: str
     seconds: float = 0.0
     peak_memory_bytes: int = 0
     own_peak_bytes: int = 0
+    own_cuda_bytes: int | None = None
     cuda: dict[str, int] | None = None
 
     def raise_peaks(self, peak: int, cuda: dict[str, int] | None) -> None:
@@ -127,7 +128,10 @@ class Timeline:
         self._mark = now
         if self._open:
             peak, cuda = memory.peak_bytes() + memory.children_bytes(), memory.cuda_peaks()
-            self._open[-1].own_peak_bytes = max(self._open[-1].own_peak_bytes, peak)
+            current = self._open[-1]
+            current.own_peak_bytes = max(current.own_peak_bytes, peak)
+            if cuda is not None:
+                current.own_cuda_bytes = max(current.own_cuda_bytes or 0, cuda["allocated_bytes"])
             for span in self._open:
                 span.raise_peaks(peak, cuda)
         self.can_reset = memory.reset_peak() and self.can_reset

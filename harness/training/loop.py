@@ -17,6 +17,7 @@ from harness.errors import InvalidMeasurement
 from harness.models.inspect import describe_model, logical_size, trainable_names
 from harness.training.change import Loss
 from harness.training.counts import Counts, cost_of_all
+from harness.training.memory import foretell
 from harness.training.optimizers import never_reached, optimizer_state
 from harness.training.sharding import Census, Communication
 from harness.training.trainer import Collator, Form, any_kernel, attention_kernel, make_trainer, padding
@@ -58,6 +59,7 @@ def train(
         )  # fmt: skip
         trainer.add_callback(watch.callback())
         _observe_training(meter, setup, model, trainer)
+        foretell(job, setup, tokenizer)
     with meter.span("train"), attention_kernel(setup), warnings.catch_warnings():
         # A product without a gradient is a wrong gradient: torch only warns of it.
         warnings.filterwarnings("error", message=".*autograd kernel was not registered")

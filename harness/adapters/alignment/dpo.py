@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Checkpoint, Job, param
+from harness.memory.held import Held
 from harness.training.aligned import Aligned, PairParams
 
 
@@ -33,6 +34,13 @@ class Dpo(Aligned):
         super().__init__(params)
         if params.rank is not None:
             self.gives = frozenset({"peft", "reference"})
+
+    def holds(self, model: Held) -> Held:
+        """The policy learns on two answers at a time, beside its reference: a copy, or what is below its adapters."""
+        params = self.params
+        if params.rank is not None:
+            return model.with_low_rank(params.rank, params.target_modules, dropout=params.dropout, sequences=2)
+        return model.training(sequences=2).next_to(model.shape)
 
     def train(self, job: Job) -> Checkpoint:
         """Train on the pairs against what the model was."""

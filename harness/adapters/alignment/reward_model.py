@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Checkpoint, Job, param
+from harness.memory.held import Held
 from harness.training.aligned import Aligned, PairParams
 
 
@@ -18,6 +19,10 @@ class RewardModel(Aligned):
     @dataclass(frozen=True)
     class Params(PairParams):
         learning_rate: float = param(1e-3, "peak learning rate", low=0.0)
+
+    def holds(self, model: Held) -> Held:
+        """A copy with a score learns, on two answers at a time."""
+        return model.training(view="labels", sequences=2)
 
     def train(self, job: Job) -> Checkpoint:
         """Train a copy of the model with a head of one score."""

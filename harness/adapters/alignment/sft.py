@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Checkpoint, Job, param
+from harness.memory.held import Held
 from harness.training.aligned import Aligned, PairParams
 
 
@@ -24,6 +25,10 @@ class Sft(Aligned):
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         self.view = params.view
+
+    def holds(self, model: Held) -> Held:
+        """Every weight learns."""
+        return model.training()
 
     def train(self, job: Job) -> Checkpoint:
         """Train every weight."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Checkpoint, Job, param
+from harness.memory.held import Held
 from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
@@ -34,6 +35,10 @@ class AutoAwq(Calibrated):
         if operation == "eval":
             return "gptq", ("torch", "transformers", "gptqmodel")
         return cls.environment, cls.requires
+
+    def holds(self, model: Held) -> Held:
+        """Codes of 4 bits, and for each group a scale in 16 bits and a zero point; the rest in 16 bits."""
+        return model.stored_in_groups(4, self.params.group_size)
 
     def compress(self, job: Job) -> Checkpoint:
         """Scale and quantise the linear layers."""

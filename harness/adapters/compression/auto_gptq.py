@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Checkpoint, Hardware, Job, param
+from harness.memory.held import Held
 from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
@@ -37,6 +38,10 @@ class AutoGptq(Calibrated):
         if hardware.device == "cuda":
             return None
         return "auto-gptq 0.7.1 refuses to quantise without CUDA; gptq, by the maintained library, runs here"
+
+    def holds(self, model: Held) -> Held:
+        """Codes, and for each group a scale in 16 bits and a zero point; the rest in 16 bits."""
+        return model.stored_in_groups(self.params.bits, self.params.group_size)
 
     def compress(self, job: Job) -> Checkpoint:
         """Quantise the linear layers against calibration text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Checkpoint, Job, param
+from harness.memory.held import Held
 from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
@@ -28,6 +29,10 @@ class Awq(Calibrated):
             128, "weights that share a scale; a whole row for null", choices=(None, 16, 32, 64, 128)
         )
         symmetric: bool = param(False, "the grid is centred on zero, without a zero point")
+
+    def holds(self, model: Held) -> Held:
+        """Codes of 4 bits, and for each group a scale in 16 bits and a zero point; the rest in 16 bits."""
+        return model.stored_in_groups(4, self.params.group_size)
 
     def compress(self, job: Job) -> Checkpoint:
         """Scale and quantise the linear layers (adapters merged first)."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Checkpoint, Job, param
+from harness.memory.held import Held
 from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
@@ -36,6 +37,12 @@ class Gguf(Calibrated):
         super().__init__(params)
         if not params.importance:
             self.view = None
+
+    def holds(self, model: Held) -> Held:
+        """Bits of a value over a whole model of Llama-3's shape, by the sizes that llama.cpp's quantize tool lists."""
+        bits = {"F32": 32, "F16": 16, "Q8_0": 8.5, "Q6_K": 6.57, "Q5_K_M": 5.7, "Q4_K_M": 4.9, "Q4_0": 4.64,
+                "Q3_K_M": 4.0, "Q2_K": 3.17}[self.params.type]  # fmt: skip
+        return model.stored(bits, rest_bits=bits)
 
     def compress(self, job: Job) -> Checkpoint:
         """Convert (adapters merged first), quantise, and read back which types the tensors really have."""

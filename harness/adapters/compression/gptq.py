@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Checkpoint, Job, param
+from harness.memory.held import Held
 from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
@@ -29,6 +30,10 @@ class Gptq(Calibrated):
         )
         symmetric: bool = param(True, "the grid is centred on zero, without a zero point")
         activation_order: bool = param(False, "columns in the order of their inputs' size (desc_act)")
+
+    def holds(self, model: Held) -> Held:
+        """Codes, and for each group a scale in 16 bits and a zero point; the rest in 16 bits."""
+        return model.stored_in_groups(self.params.bits, self.params.group_size)
 
     def compress(self, job: Job) -> Checkpoint:
         """Quantise the linear layers (adapters merged first) against calibration text."""

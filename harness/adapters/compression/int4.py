@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Adapter, Checkpoint, Job, param
+from harness.memory.held import Held
 
 
 class Int4(Adapter):
@@ -20,6 +21,10 @@ class Int4(Adapter):
     class Params:
         quant_type: str = param("nf4", "code book", choices=("nf4", "fp4"))
         double_quant: bool = param(False, "quantise the quantisation constants too")
+
+    def holds(self, model: Held) -> Held:
+        """Matrices of 4 bits, and for each 64 values a scale of 32, or of 8 and a share of a second one."""
+        return model.stored(4 + (8 / 64 + 32 / (64 * 256) if self.params.double_quant else 32 / 64))
 
     def compress(self, job: Job) -> Checkpoint:
         """Quantise the linear layers (adapters merged first) and save them as 4-bit."""

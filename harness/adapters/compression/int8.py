@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Adapter, Checkpoint, Job, param
+from harness.memory.held import Held
 
 
 class Int8(Adapter):
@@ -19,6 +20,10 @@ class Int8(Adapter):
     @dataclass(frozen=True)
     class Params:
         threshold: float = param(6.0, "features of at least this magnitude are outliers", low=0.0)
+
+    def holds(self, model: Held) -> Held:
+        """Matrices of 8 bits, and a scale in 32 for each row."""
+        return model.stored(8, row_bits=32)
 
     def compress(self, job: Job) -> Checkpoint:
         """Quantise the linear layers (adapters merged first) and save them as 8-bit."""

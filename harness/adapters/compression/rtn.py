@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Adapter, Checkpoint, Job, param
+from harness.memory.held import Held
 
 
 class RoundToNearest(Adapter):
@@ -26,6 +27,11 @@ class RoundToNearest(Adapter):
         bits: int = param(4, "bits of a weight", low=2, high=8)
         group_size: int | None = param(None, "weights that share a scale; a whole row where not given", low=1)
         symmetric: bool = param(True, "the grid is centred on zero, without a zero point")
+
+    def holds(self, model: Held) -> Held:
+        """Codes, and for each group a scale in 16 bits and, off centre, a zero point; the rest in 16 bits."""
+        zero = 0 if self.params.symmetric else self.params.bits
+        return model.stored_in_groups(self.params.bits, self.params.group_size, zero_bits=zero)
 
     def compress(self, job: Job) -> Checkpoint:
         """Round the linear layers (adapters merged first) and save their codes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Adapter, Checkpoint, Job, param
+from harness.memory.held import Held
 
 
 class TorchAo(Adapter):
@@ -26,6 +27,10 @@ class TorchAo(Adapter):
     class Params:
         bits: int = param(8, "bits of a code", low=2, high=8)
         group_size: int | None = param(None, "weights that share a scale; a whole row where not given", low=1)
+
+    def holds(self, model: Held) -> Held:
+        """A byte for each code, whatever its bits, and scales."""
+        return model.stored_in_groups(8, self.params.group_size)
 
     def compress(self, job: Job) -> Checkpoint:
         """Quantise the linear layers (adapters merged first) and save their codes."""

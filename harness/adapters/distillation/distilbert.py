@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Checkpoint, Job, param
+from harness.memory.held import Held
 from harness.training.taught import RecipeParams, Taught
 
 
@@ -22,6 +23,11 @@ class DistilBert(Taught):
         hard_weight: float = param(2.0, "weight of the masked-token loss", low=0.0)
         mask_share: float = param(0.15, "share of tokens that are hidden", low=0.0, high=1.0)
         whole_word: bool = param(False, "hide all tokens of a word together")
+
+    def holds(self, model: Held) -> Held:
+        """Half the layers learn beside the teacher."""
+        student = model.resized(layers=self.params.layers).training()
+        return student.next_to(model.shape, losses=3, states=bool(self.params.cosine_weight))
 
     def train(self, job: Job) -> Checkpoint:
         """Take alternate layers and train them on masked text."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.contract import Checkpoint, Job
+from harness.memory.held import Held
 from harness.training.taught import RecipeParams, Taught
 
 
@@ -13,6 +14,11 @@ class DistilGpt2(Taught):
     source = "Sanh et al. 2019, arXiv:1910.01108, and the model card of distilgpt2; weights of the losses as published"
     view = "text"
     Params = RecipeParams
+
+    def holds(self, model: Held) -> Held:
+        """Half the layers learn beside the teacher."""
+        student = model.resized(layers=self.params.layers).training()
+        return student.next_to(model.shape, losses=3, states=bool(self.params.cosine_weight))
 
     def train(self, job: Job) -> Checkpoint:
         """Take alternate layers and train them on running text."""

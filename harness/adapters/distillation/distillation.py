@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Checkpoint, Job, param
+from harness.memory.held import Held
 from harness.training.taught import StudentParams, Taught
 
 
@@ -35,6 +36,14 @@ class Distillation(Taught):
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         self.view = params.view
+
+    def holds(self, model: Held) -> Held:
+        """The student learns beside its teacher, whose answers are soft targets."""
+        params = self.params
+        student = model.resized(layers=params.layers, hidden=params.hidden_size, intermediate=params.intermediate_size)
+        if not params.alpha:
+            return student.training()
+        return student.training().next_to(model.shape, losses=3 if params.alpha < 1 else 2)
 
     def train(self, job: Job) -> Checkpoint:
         """Make the student and train it on running text or on answers."""

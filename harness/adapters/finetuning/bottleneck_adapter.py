@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Job, param
+from harness.memory.held import Held
 from harness.training.finetuning import FineTuning, FineTuningParams
 
 
@@ -26,6 +27,10 @@ class BottleneckAdapter(FineTuning):
         learning_rate: float = param(1e-3, "peak learning rate", low=0.0)
         size: int = param(64, "width of the bottleneck", low=1)
         train_norms: bool = param(True, "train the layer norms too (the paper's)")
+
+    def holds(self, model: Held) -> Held:
+        """The bottlenecks learn, and the norms with them."""
+        return model.with_bottlenecks(self.params.size, norms=self.params.train_norms, view=self.params.view)
 
     def change(self, job: Job) -> Any:
         """The bottlenecks and copies of the norms learn; the weights stay as they are."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Job, TrainingParams, param
+from harness.memory.held import Held
 from harness.training.finetuning import KINDS_OF_VIEW, FineTuning
 
 
@@ -30,6 +31,10 @@ class FullFinetune(FineTuning):
     def kinds_for(self, view: str) -> frozenset[str]:
         """Every kind that can learn the view, and architectures alone."""
         return super().kinds_for(view) | {"blank"}
+
+    def holds(self, model: Held) -> Held:
+        """Every weight learns."""
+        return model.training(view=self.params.view)
 
     def change(self, job: Job) -> Any:
         """Every parameter learns."""

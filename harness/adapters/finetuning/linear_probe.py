@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import KIND_OF_HEAD, Adapter, Checkpoint, Job, TrainingParams, param
+from harness.memory.held import Held
 
 
 class LinearProbe(Adapter):
@@ -31,6 +32,10 @@ class LinearProbe(Adapter):
         super().__init__(params)
         self.view = params.view
         self.makes_kind = KIND_OF_HEAD[params.view]
+
+    def holds(self, model: Held) -> Held:
+        """A layer on top learns: no gradient goes through the model."""
+        return model.with_head_alone()
 
     def train(self, job: Job) -> Checkpoint:
         """Train the layer on the view's training split."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Job, param
+from harness.memory.held import Held
 from harness.training.finetuning import FineTuning, FineTuningParams
 
 
@@ -28,6 +29,13 @@ class Lora(FineTuning):
         dropout: float = param(0.0, "dropout on the adapter's input", low=0.0, high=1.0)
         rank_stabilized: bool = param(False, "scale by alpha / sqrt(r) instead of alpha / r (rsLoRA)", neutral=False)
         dora: bool = param(False, "learn the magnitude of each weight's columns apart (DoRA)", neutral=False)
+
+    def holds(self, model: Held) -> Held:
+        """A and B learn beside the targets; the rest is only held."""
+        params = self.params
+        return model.with_low_rank(
+            params.rank, params.target_modules, dora=params.dora, dropout=params.dropout, view=params.view
+        )
 
     def change(self, job: Job) -> Any:
         """The adapters learn; the base weights stay as they are."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Job, param
+from harness.memory.held import Held
 from harness.training.finetuning import FineTuning, FineTuningParams
 
 
@@ -33,6 +34,11 @@ class PrefixTuning(FineTuning):
     def kinds_for(self, view: str) -> frozenset[str]:
         """Below a head only models without an encoder apart: the library gives prefixes to decoders."""
         return super().kinds_for(view) - ({"seq2seq"} if view in ("labels", "choices") else set())
+
+    def holds(self, model: Held) -> Held:
+        """Keys and values of the prefix learn."""
+        params = self.params
+        return model.with_prefix(params.prefix_length, network=params.reparametrize, view=params.view)
 
     def change(self, job: Job) -> Any:
         """The prefix learns; the weights stay as they are."""

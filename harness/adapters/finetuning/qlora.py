@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Hardware, Job, param
+from harness.memory.held import Held
 from harness.training.finetuning import FineTuning, FineTuningParams
 
 
@@ -42,6 +43,13 @@ class QLora(FineTuning):
         if self.params.optimizer == "paged_adamw" and hardware.device != "cuda":
             return "optimizer=paged_adamw pages GPU memory: it needs hardware cuda"
         return None
+
+    def holds(self, model: Held) -> Held:
+        """A base of 4 bits and a scale for each 64 values; PEFT casts what is not quantised to 32 bits."""
+        params = self.params
+        scales = 8 / 64 + 32 / (64 * 256) if params.double_quant else 32 / 64
+        base = model.stored(4 + scales, compute_in_fp32=True)
+        return base.with_low_rank(params.rank, params.target_modules, dropout=params.dropout, view=params.view)
 
     def change(self, job: Job) -> Any:
         """The adapters learn over the 4-bit base; the checkpoint remembers how its base is quantised."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from harness.contract import Adapter, Checkpoint, Job, TrainingParams, param
+from harness.memory.held import Held
 
 
 class CausalLanguageModelling(Adapter):
@@ -26,6 +27,10 @@ class CausalLanguageModelling(Adapter):
         learning_rate: float = param(1e-2, "peak learning rate", low=0.0)
         optimizer: str = param("muon", "optimiser: Muon for matrices, or AdamW", choices=("adamw", "muon"))
         loss_across_documents: bool = param(False, "a document's first token is predicted from the document before it")
+
+    def holds(self, model: Held) -> Held:
+        """Every weight learns."""
+        return model.training()
 
     def train(self, job: Job) -> Checkpoint:
         """Train on packed blocks of the text view."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Adapter, Checkpoint, Job, TrainingParams, param
+from harness.memory.held import Held
 
 
 class MaskedLanguageModelling(Adapter):
@@ -30,6 +31,10 @@ class MaskedLanguageModelling(Adapter):
         optimizer: str = param("muon", "optimiser: Muon for matrices, or AdamW", choices=("adamw", "muon"))
         mask_share: float = param(0.15, "share of the tokens that are chosen to be predicted", low=0.01, high=0.9)
         whole_word: bool = param(False, "choose whole words instead of single tokens")
+
+    def holds(self, model: Held) -> Held:
+        """Every weight learns."""
+        return model.training()
 
     def train(self, job: Job) -> Checkpoint:
         """Train on packed blocks of the text view, masked anew at every step."""

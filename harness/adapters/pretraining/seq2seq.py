@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Adapter, Checkpoint, Job, TrainingParams, param
+from harness.memory.held import Held
 
 
 class Denoising(Adapter):
@@ -39,6 +40,14 @@ class Denoising(Adapter):
         )  # fmt: skip
         mean_span_length: float = param(3.0, "mean length of a hidden span in tokens", low=1.0)
         permute: bool = param(True, "text infilling also permutes the lines of each document")
+
+    def holds(self, model: Held) -> Held:
+        """Every weight learns; the target of spans is what was hidden, with a sentinel for each span."""
+        params = self.params
+        if params.objective == "text_infilling":
+            return model.training()
+        density = params.density or 0.15
+        return model.training(target_share=min(1.0, density * (1 + 1 / params.mean_span_length)))
 
     def train(self, job: Job) -> Checkpoint:
         """Train on packed blocks of the text view, corrupted anew at every step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.contract import Adapter
+from harness.memory.held import Held
 
 
 class Base(Adapter):
@@ -11,3 +12,7 @@ class Base(Adapter):
     summary = "the untouched model"
     source = "none: the reference"
     requires = ("torch", "transformers")
+
+    def holds(self, model: Held) -> Held:
+        """The model."""
+        return model

@@ -1,0 +1,1 @@
+"""What a method takes in memory, predicted from a model's configuration by arithmetic alone."""
