@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy
 
     from harness.memory.held import Held
+    from harness.plain_code import PlainCode
 
 PRECISIONS = ("fp32", "bf16-mixed", "bf16", "fp16-mixed", "fp16")
 
@@ -424,6 +425,13 @@ class Adapter:
         """
         entries = getattr(self.params, "vocab_size", None)
         return model.with_vocabulary(entries) if self.gives == {"tokenizer"} and entries else None
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """The same in the libraries' own lines, for who does without the harness; None where there is no such form.
+
+        ``setup`` is what a training observed of its ``TrainingSetup``, empty for a stage that does not train.
+        """
+        return None
 
     def train(self, job: Job) -> Checkpoint:
         """Train, and return the checkpoint with the parts that were made."""

@@ -147,6 +147,35 @@ def predict_command(
     raise typer.Exit(show_prediction(method, model, budget, precision, where, memory, as_json=as_json))
 
 
+@app.command("choose")
+def choose_command(
+    suite: Annotated[str, typer.Argument(metavar="[SUITE]", help="the suite whose records decide")] = "quick",
+    memory: Annotated[str | None, typer.Option(help="at most so much memory: 8GB, 24GiB")] = None,
+    max_quality_loss: Annotated[str | None, typer.Option(help="at most so much worse than the best: 2%")] = None,
+    time: Annotated[str | None, typer.Option(help="made in at most: 90s, 20min, 1h")] = None,
+    goal: Annotated[str, typer.Option(help="what to rank by: quality, speed or memory")] = "quality",
+    hardware: Annotated[str | None, typer.Option(help="measured on cpu or cuda")] = None,
+    model: Annotated[str | None, typer.Option(help="the suite's model, where it has several")] = None,
+    quality: Annotated[str | None, typer.Option(help="task or metric of quality, where there are several")] = None,
+    extrapolate_to: Annotated[
+        str | None, typer.Option(help="predict the memory for this model instead: llama-3-8b, ./config.json")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="sequences of that prediction")] = 8,
+    sequence: Annotated[int, typer.Option(min=2, help="tokens of each of them")] = 256,
+    results: Results = Path("results"),
+    report: Annotated[bool, typer.Option("--report", help="write the page with the decision form too")] = False,
+    reports: Annotated[Path, typer.Option(help="reports folder")] = Path("reports"),
+    as_json: AsJson = False,
+) -> None:
+    """Say which method to use under constraints, which are tied, which miss by how much, and what would change that."""
+    from harness.cli.choosing import Asked, show_choice
+
+    asked = Asked(
+        suite, memory, max_quality_loss, time, goal, model, hardware, quality, extrapolate_to, batch, sequence
+    )
+    raise typer.Exit(show_choice(asked, results, reports if report else None, as_json=as_json))
+
+
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """Show every technique and task with its parameters, defaults and source."""

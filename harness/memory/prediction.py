@@ -29,7 +29,7 @@ from harness.memory.shape import Shape
 LEFT_OUT = "the interpreter and its libraries, data, and what the heap keeps of freed memory"
 
 # What the first steps of any training load and allocate for themselves on a CPU (code, threads, kernels): measured with
-# a model of 20 thousand parameters, 20 to 26 MB (suites/memory.yaml, model `nano`).
+# a model of 20 thousand parameters, 17 to 26 MB (suites/memory.yaml, model `nano`).
 FIRST_STEPS = 20e6
 
 

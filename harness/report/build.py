@@ -82,7 +82,8 @@ def content_of(results_folder: Path | str, suite: str, installation: str | None 
     frame = without_trials(frame, plan)
     names = short_names(_methods(frame, plan), plan, _found_as(records, str(chosen)))
     told = {"suite": suite, **names.in_plan(plan), "settings": names.sentence()}
-    return Content(names.in_frame(frame), names.in_frame(items), told, facts, installation)
+    full = {names.of(method): str(method) for method in reversed(_methods(frame, plan)) if isinstance(method, str)}
+    return Content(names.in_frame(frame), names.in_frame(items), told, facts, installation, full)
 
 
 def _found_as(records: Iterable[Mapping[str, Any]], installation: str) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,7 @@ class Content:
     plan: Mapping[str, Any]
     facts: Facts
     wanted: str | None = None
+    full_names: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def installation(self) -> str | None:
@@ -92,6 +93,10 @@ class Content:
     def methods(self) -> list[str]:
         """Every method in the order of the outcomes: what fixes its colour in all figures."""
         return list(dict.fromkeys(str(outcome.key[0]) for outcome in self.outcomes))
+
+    def full_name(self, method: str) -> str:
+        """The method as records have it, of several that are shown under one name (tuned ones) the first."""
+        return self.full_names.get(method, method)
 
     def where(self, which: Key) -> str:
         """What tells one (model, data, hardware) from the others; nothing where there is only one."""

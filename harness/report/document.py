@@ -85,7 +85,17 @@ class Bullets:
     type: str = "bullets"
 
 
-Block = Table | Figure | Paragraph | Bullets
+@dataclass(frozen=True)
+class Form:
+    """The decision form of a page: candidates, the goal and the bounds that it opens with, as plain JSON."""
+
+    candidates: Sequence[Mapping[str, Any]]
+    goal: str
+    bounds: Mapping[str, float]
+    type: str = "form"
+
+
+Block = Table | Figure | Paragraph | Bullets | Form
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,10 @@ class Document:
     title: str
     opening: Sequence[Block]
     sections: Sequence[Section] = field(default_factory=tuple)
+
+    def forms(self) -> list[Form]:
+        """The decision form, where there is one."""
+        return [block for section in self.sections for block in section.blocks if isinstance(block, Form)]
 
     def figures(self) -> list[Figure]:
         """Every figure in reading order."""

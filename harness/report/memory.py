@@ -20,6 +20,7 @@ from harness.report.results import set_title
 TASK = "training_memory"
 # Within so much of what tensors were measured to take, a prediction is right; the tests hold it to that.
 SHARE, BYTES = 0.10, 50e6
+LARGE = 250e6
 SHOWN = {"weights": "Weights", "gradients": "Gradients", "optimizer state": "Optimiser state",
          "activations": "Activations", "loss": "Loss"}  # fmt: skip
 _NAMES = ("predicted_memory_bytes", "training_memory_bytes", "tensor_memory_bytes")
@@ -60,14 +61,17 @@ def memory_in_words(content: Content) -> list[str]:
     found = [one for which in content.sets for one in _found(content, which) if one.tensors]
     if not found:
         return []
-    errors = {one.outcome.key: one.predicted / (one.tensors or 1) - 1 for one in found}
     right = sum(holds(one.predicted, one.tensors or 0) for one in found)
-    worst = max(found, key=lambda one: abs(errors[one.outcome.key]))
     said = [
         f"Predicted memory is within {SHARE:.0%} or {BYTES / 1e6:.0f} MB of what tensors took in {right} of "
-        f"{len(found)} trainings; farthest off is {worst.outcome.key[0]} at {worst.outcome.key[3]} "
-        f"({errors[worst.outcome.key]:+.1%})."
+        f"{len(found)} trainings"
     ]
+    large = [(one, one.tensors) for one in found if one.tensors and one.tensors >= LARGE]
+    errors = [(one.predicted / tensors - 1, one.outcome.key) for one, tensors in large]
+    if errors:
+        error, key = max(errors, key=lambda pair: abs(pair[0]))
+        said[0] += f"; of those of {LARGE / 1e6:.0f} MB and more {key[0]} at {key[3]} is farthest off ({error:+.1%})"
+    said[0] += "."
     kept = [one.heap / one.tensors for one in found if one.heap and one.tensors]
     if kept:
         said.append(

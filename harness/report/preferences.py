@@ -16,8 +16,9 @@ ON_VALIDATION = "validation_preference_accuracy"
 
 
 def aligned_groups(content: Content, which: Key) -> list[Outcome]:
-    """Groups with a stage that learnt from preferences."""
-    return [one for one in content.groups(which) if any(name in LEARNS for name in techniques(one))]
+    """Groups with a stage that learnt from preferences, where training was more than probed for its memory."""
+    found = [one for one in content.groups(which) if any(name in LEARNS for name in techniques(one))]
+    return [one for one in found if one.status != "done" or content.trained(one.key)]
 
 
 def stages_of(method: str) -> list[str]:

@@ -39,6 +39,7 @@ AGAIN = {
     "alignment": ("sft", "train", None),
     "claims": ("bpe", "train", None),
     "alignment_local": ("sft", "train", None),
+    "memory": ("bpe", "train", None),
 }
 # Those whose cheapest step trains for a while are measured again by `make test-all`.
 QUICK = ("quick", "compression", "compression_real")

@@ -17,6 +17,7 @@ from harness.report.forgetting import forgetting
 from harness.report.growth import growth, growth_in_words
 from harness.report.limits import limits
 from harness.report.lora_settings import lora_in_words, lora_settings
+from harness.report.memory import memory, memory_in_words
 from harness.report.numbers import plain, pretty
 from harness.report.optimisations import optimisations, partner
 from harness.report.pages import markdown
@@ -25,11 +26,12 @@ from harness.report.students import students, students_in_words
 from harness.report.tuning import tuning
 
 RESULTS = Path(__file__).resolve().parents[2] / "results"
-SECTIONS = (tuning, alignment, forgetting, lora_settings, limits, optimisations, growth, ranks, students)
+SECTIONS = (tuning, alignment, forgetting, lora_settings, limits, memory, optimisations, growth, ranks, students)
 HAS = {
     "finetuning": {tuning, forgetting}, "lora": {tuning, lora_settings}, "frontier": {limits},
     "efficiency": {optimisations, growth}, "attention": {growth}, "zero": {ranks},
     "distillation": {tuning, forgetting, students}, "alignment": {alignment}, "alignment_local": {alignment},
+    "memory": {memory},
 }  # fmt: skip
 
 
@@ -197,3 +199,22 @@ def _all(suite: str) -> list[dict[str, Any]]:
     done = sorted((one for one in found if one["status"] == "done"), key=lambda one: one["started"])
     here = [one for one in done if one["environment"]["installation"] == done[-1]["environment"]["installation"]]
     return list({one["step"]: one for one in here}.values())
+
+
+def test_memory_is_what_was_measured_beside_what_was_predicted(content: dict[str, Content]) -> None:
+    measured = [one for one in _all("memory") if "tensor_memory_bytes" in one["metrics"]]
+    tables = [block for block in memory(content["memory"]).blocks if isinstance(block, Table)]  # type: ignore[union-attr]
+    assert sum(len(one.rows) for one in tables) == len(measured) >= 40
+    (record,) = [one for one in measured if one["coordinates"]["method"] == "qlora + gradient_checkpointing"]
+    row = next(row for number in range(len(tables)) for row in table(memory(content["memory"]), number)
+               if row["Method|precision"][0] == "qlora + gradient_checkpointing")  # fmt: skip
+    metrics, parts = record["metrics"], record["observed"]["predicted_memory"]["parts"]
+    assert row["Weights|"][0] == pretty(parts["weights"], "B", 3)
+    assert row["Predicted|at once"][0] == pretty(metrics["predicted_memory_bytes"], "B", 3)
+    assert row["Measured|of tensors"][0] == pretty(metrics["tensor_memory_bytes"], "B", 3)
+    error = metrics["predicted_memory_bytes"] / metrics["tensor_memory_bytes"] - 1
+    assert row["Error|"][0] == f"{error:+.1%}" and abs(error) < 0.1
+    said = memory_in_words(content["memory"])
+    assert f"in {len(measured)} of {len(measured)} trainings" in said[0]
+    heaps = [one["metrics"]["training_memory_bytes"] / one["metrics"]["tensor_memory_bytes"] for one in measured]
+    assert f"{plain(min(heaps), 3)} to {plain(max(heaps), 3)} times" in said[1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 import time
 
 import pytest
@@ -250,3 +252,49 @@ def test_flags_are_kept_once() -> None:
     meter.flag("x")
     meter.flag("x")
     assert meter.flags == ["x"]
+
+
+def test_memory_of_training_is_the_rise_above_what_is_not_the_models() -> None:
+    meter = Meter()
+    with meter.span("load"):
+        model = bytearray(b"x") * (40 * MIB)
+    with meter.span("setup"):
+        meter.training_begins(held_bytes=40 * MIB)
+    with meter.span("train"):
+        more = bytearray(b"y") * (60 * MIB)
+        del more
+        with meter.span("evaluate"):
+            other = bytearray(b"z") * (200 * MIB)
+            del other
+    found = meter.finish()["metrics"]["training_memory_bytes"]
+    assert found == pytest.approx(100 * MIB, rel=0.1), "the model and the step, not what an evaluation takes"
+    assert len(model)
+
+
+def test_no_training_has_no_memory_of_training() -> None:
+    meter = Meter()
+    with meter.span("train"):
+        pass
+    assert "training_memory_bytes" not in meter.finish()["metrics"]
+
+
+def test_a_heap_that_keeps_nothing_gives_back_at_once() -> None:
+    """In a child: what is mapped block by block leaves with the block, what the heap serves may stay."""
+    script = (
+        "import ctypes, sys\n"
+        "from harness.run import memory\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.malloc.restype = ctypes.c_void_p\n"
+        "libc.malloc.argtypes, libc.free.argtypes = [ctypes.c_size_t], [ctypes.c_void_p]\n"
+        "if sys.argv[1] == 'back': memory.keep_no_freed_memory()\n"
+        "def block(size):\n"
+        "    found = libc.malloc(size); ctypes.memset(found, 1, size); return found\n"
+        "libc.free(block(24 << 20))\n"  # which raises glibc's own threshold
+        "before = memory.resident_bytes()\n"
+        "kept = [block(1 << 20) for _ in range(64)]\n"
+        "for one in kept[:-1]: libc.free(one)\n"
+        "print(memory.resident_bytes() - before)\n"
+    )
+    left = [int(subprocess.run([sys.executable, "-c", script, how], capture_output=True, text=True, check=True).stdout)
+            for how in ("keep", "back")]  # fmt: skip
+    assert left[1] < 4 * MIB < 32 * MIB < left[0]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.contract import Checkpoint, Job, param
 from harness.memory.held import Held
+from harness.plain_code import PlainCode, aligned_code
 from harness.training.aligned import Aligned, PairParams
 
 
@@ -41,6 +44,15 @@ class Dpo(Aligned):
         if params.rank is not None:
             return model.with_low_rank(params.rank, params.target_modules, dropout=params.dropout, sequences=2)
         return model.training(sequences=2).next_to(model.shape)
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """TRL's trainer, which copies the policy for its reference."""
+        options = {"beta": self.params.beta, "loss_type": [self.params.loss], "max_length": setup["sequence_length"]}
+        wrapped = "" if self.params.rank is None else (
+            f'LoraConfig(r={self.params.rank}, lora_alpha={self.params.alpha or 2 * self.params.rank}, '
+            f'target_modules={self.params.target_modules!r}, task_type="CAUSAL_LM")'
+        )  # fmt: skip
+        return aligned_code("DPOTrainer", "DPOConfig", setup, "prompt, chosen and rejected", options, wrapped)
 
     def train(self, job: Job) -> Checkpoint:
         """Train on the pairs against what the model was."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.contract import Checkpoint, Job, param
 from harness.memory.held import Held
+from harness.plain_code import PlainCode, aligned_code
 from harness.training.aligned import Aligned, PairParams
 
 
@@ -29,6 +32,11 @@ class Sft(Aligned):
     def holds(self, model: Held) -> Held:
         """Every weight learns."""
         return model.training()
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """TRL's trainer."""
+        options = {"max_length": setup["sequence_length"], "packing": self.params.packing}
+        return aligned_code("SFTTrainer", "SFTConfig", setup, "prompt and completion, or text", options)
 
     def train(self, job: Job) -> Checkpoint:
         """Train every weight."""

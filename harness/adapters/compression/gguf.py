@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Checkpoint, Job, param
 from harness.memory.held import Held
+from harness.plain_code import PlainCode
 from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
@@ -43,6 +45,17 @@ class Gguf(Calibrated):
         bits = {"F32": 32, "F16": 16, "Q8_0": 8.5, "Q6_K": 6.57, "Q5_K_M": 5.7, "Q4_K_M": 4.9, "Q4_0": 4.64,
                 "Q3_K_M": 4.0, "Q2_K": 3.17}[self.params.type]  # fmt: skip
         return model.stored(bits, rest_bits=bits)
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """llama.cpp's own tools, and its binding for Python."""
+        kind = self.params.type
+        return PlainCode(
+            "# in a checkout of llama.cpp:\n"
+            "#   python convert_hf_to_gguf.py SOURCE --outfile plain.gguf\n"
+            f"#   llama-quantize plain.gguf TARGET.gguf {kind}",
+            use='model = Llama(f"{target}.gguf")',
+            imports=("from llama_cpp import Llama",),
+        )
 
     def compress(self, job: Job) -> Checkpoint:
         """Convert (adapters merged first), quantise, and read back which types the tensors really have."""

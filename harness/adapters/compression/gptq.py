@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.contract import Checkpoint, Job, param
 from harness.memory.held import Held
+from harness.plain_code import PlainCode
 from harness.training.calibration import Calibrated, CalibrationParams, calibration_windows
 
 
@@ -34,6 +37,21 @@ class Gptq(Calibrated):
     def holds(self, model: Held) -> Held:
         """Codes, and for each group a scale in 16 bits and a zero point; the rest in 16 bits."""
         return model.stored_in_groups(self.params.bits, self.params.group_size)
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """gptqmodel, which calibrates on texts."""
+        params = self.params
+        group = -1 if params.group_size is None else params.group_size
+        return PlainCode(
+            "# texts: a few hundred passages of what the model will read\n"
+            f"recipe = QuantizeConfig(bits={params.bits}, group_size={group}, desc_act={params.activation_order}, "
+            f"sym={params.symmetric})\n"
+            "model = GPTQModel.load(source, recipe)\n"
+            "model.quantize(texts)\n"
+            "model.save(target)",
+            use="model = GPTQModel.load(target)",
+            imports=("from gptqmodel import GPTQModel, QuantizeConfig",),
+        )
 
     def compress(self, job: Job) -> Checkpoint:
         """Quantise the linear layers (adapters merged first) against calibration text."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.contract import Adapter, Checkpoint, Job, param
 from harness.memory.held import Held
+from harness.plain_code import PlainCode, quantized_code
 
 
 class Int4(Adapter):
@@ -25,6 +28,14 @@ class Int4(Adapter):
     def holds(self, model: Held) -> Held:
         """Matrices of 4 bits, and for each 64 values a scale of 32, or of 8 and a share of a second one."""
         return model.stored(4 + (8 / 64 + 32 / (64 * 256) if self.params.double_quant else 32 / 64))
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """bitsandbytes through transformers."""
+        params = self.params
+        return quantized_code(
+            f'load_in_4bit=True, bnb_4bit_quant_type="{params.quant_type}", '
+            f"bnb_4bit_use_double_quant={params.double_quant}"
+        )
 
     def compress(self, job: Job) -> Checkpoint:
         """Quantise the linear layers (adapters merged first) and save them as 4-bit."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from harness.contract import Adapter, Checkpoint, Job, param
 from harness.memory.held import Held
+from harness.plain_code import PlainCode, quantized_code
 
 
 class Int8(Adapter):
@@ -24,6 +27,10 @@ class Int8(Adapter):
     def holds(self, model: Held) -> Held:
         """Matrices of 8 bits, and a scale in 32 for each row."""
         return model.stored(8, row_bits=32)
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """bitsandbytes through transformers."""
+        return quantized_code(f"load_in_8bit=True, llm_int8_threshold={self.params.threshold}")
 
     def compress(self, job: Job) -> Checkpoint:
         """Quantise the linear layers (adapters merged first) and save them as 8-bit."""

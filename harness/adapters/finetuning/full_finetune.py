@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Job, TrainingParams, param
 from harness.memory.held import Held
+from harness.plain_code import PlainCode, trained
 from harness.training.finetuning import KINDS_OF_VIEW, FineTuning
 
 
@@ -35,6 +37,10 @@ class FullFinetune(FineTuning):
     def holds(self, model: Held) -> Held:
         """Every weight learns."""
         return model.training(view=self.params.view)
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """transformers' Trainer on the whole model."""
+        return trained("model = AutoModelForCausalLM.from_pretrained(source)", (), setup)
 
     def change(self, job: Job) -> Any:
         """Every parameter learns."""

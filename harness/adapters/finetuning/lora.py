@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Job, param
 from harness.memory.held import Held
+from harness.plain_code import PlainCode, low_rank_code
 from harness.training.finetuning import FineTuning, FineTuningParams
 
 
@@ -36,6 +38,10 @@ class Lora(FineTuning):
         return model.with_low_rank(
             params.rank, params.target_modules, dora=params.dora, dropout=params.dropout, view=params.view
         )
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """PEFT's LoRA below transformers' Trainer."""
+        return low_rank_code(self.params, setup, rslora=self.params.rank_stabilized, dora=self.params.dora)
 
     def change(self, job: Job) -> Any:
         """The adapters learn; the base weights stay as they are."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Job, param
 from harness.memory.held import Held
+from harness.plain_code import PlainCode, adapted_code
 from harness.training.finetuning import FineTuning, FineTuningParams
 
 
@@ -39,6 +41,11 @@ class PrefixTuning(FineTuning):
         """Keys and values of the prefix learn."""
         params = self.params
         return model.with_prefix(params.prefix_length, network=params.reparametrize, view=params.view)
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """PEFT's prefix below transformers' Trainer."""
+        options = f"num_virtual_tokens={self.params.prefix_length}, prefix_projection={self.params.reparametrize}"
+        return adapted_code("PrefixTuningConfig", options, setup)
 
     def change(self, job: Job) -> Any:
         """The prefix learns; the weights stay as they are."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from harness.contract import Hardware, Job, param
 from harness.memory.held import Held
+from harness.plain_code import PlainCode, low_rank_code
 from harness.training.finetuning import FineTuning, FineTuningParams
 
 
@@ -50,6 +52,13 @@ class QLora(FineTuning):
         scales = 8 / 64 + 32 / (64 * 256) if params.double_quant else 32 / 64
         base = model.stored(4 + scales, compute_in_fp32=True)
         return base.with_low_rank(params.rank, params.target_modules, dropout=params.dropout, view=params.view)
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """A 4-bit base of bitsandbytes below PEFT's LoRA."""
+        params = self.params
+        compute = params.compute_type or ("float32" if setup["precision"] == "fp32" else "bfloat16")
+        base = f'quant_type="{params.quant_type}", double={params.double_quant}, compute="{compute}"'
+        return low_rank_code(params, setup, quantized=base)
 
     def change(self, job: Job) -> Any:
         """The adapters learn over the 4-bit base; the checkpoint remembers how its base is quantised."""

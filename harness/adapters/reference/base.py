@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from harness.contract import Adapter
 from harness.memory.held import Held
+from harness.plain_code import PlainCode
 
 
 class Base(Adapter):
@@ -16,3 +20,7 @@ class Base(Adapter):
     def holds(self, model: Held) -> Held:
         """The model."""
         return model
+
+    def in_plain_code(self, setup: Mapping[str, Any]) -> PlainCode | None:
+        """Nothing is made."""
+        return PlainCode("target = source")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.contract import Adapter, Checkpoint, Codec, Job, param
 from harness.errors import StepError
+from harness.memory.held import Held
 
 
 class Tiktoken(Adapter):
@@ -24,6 +25,10 @@ class Tiktoken(Adapter):
     @dataclass(frozen=True)
     class Params:
         encoding: str | None = param(None, "an encoding that tiktoken knows by name, its file in TIKTOKEN_CACHE_DIR")
+
+    def holds(self, model: Held) -> Held | None:
+        """The entries of the vocabulary before it; those of a named encoding are in its file."""
+        return model if self.params.encoding is None else None
 
     def train(self, job: Job) -> Checkpoint:
         """Write the given vocabulary as tiktoken's own file, and as a tokenizer.json with the same ids."""

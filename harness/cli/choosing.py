@@ -1,0 +1,231 @@
+"""``harness choose``: which method to use under constraints, from what was measured."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.cli.predicting import bytes_of, in_words
+from harness.contract import Budget, Hardware
+from harness.errors import HarnessError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from harness.analyse.choose import Candidate, Choice
+    from harness.report.candidates import Question
+
+NAMES = {"memory": "memory", "loss": "quality loss", "seconds": "time"}
+_SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hours": 3600, "hour": 3600, "d": 86_400}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line asked for, as it was written."""
+
+    suite: str
+    memory: str | None
+    loss: str | None
+    time: str | None
+    goal: str
+    model: str | None
+    hardware: str | None
+    quality: str | None
+    extrapolated: str | None
+    batch: int
+    sequence: int
+
+
+def show_choice(asked: Asked, results: Path, reports: Path | None, *, as_json: bool) -> int:
+    """Choose and show the answer; 1 where nothing meets the constraints."""
+    from harness.analyse.choose import GOALS, Constraints, choose
+
+    if asked.goal not in GOALS:
+        raise UsageError(f"unknown goal '{asked.goal}'{did_you_mean(asked.goal, GOALS)}; known: {', '.join(GOALS)}")
+    bounds = Constraints(
+        memory=None if asked.memory is None else bytes_of(asked.memory),
+        loss=None if asked.loss is None else share_of(asked.loss),
+        seconds=None if asked.time is None else seconds_of(asked.time),
+    )
+    from harness.report.build import content_of
+    from harness.report.candidates import candidates_of, question_of
+    from harness.report.recipes import recipe_of
+
+    content = content_of(results, asked.suite)
+    question = question_of(content, model=asked.model, hardware=asked.hardware, quality=asked.quality)
+    predict = None if asked.extrapolated is None else _predictor(asked, str(question.which[2]))
+    candidates = candidates_of(content, question, predict)
+    made = choose(candidates, bounds, asked.goal)
+    recipe = None if made.winner is None else recipe_of(content, question, made.winner)
+    if reports is not None:
+        from harness.report.decision import build_decision
+
+        written = build_decision(content, question, candidates, made, recipe, reports / asked.suite / "choose")
+    if as_json:
+        print(json.dumps(as_document(asked, question, made, recipe), indent=1))
+    else:
+        _show(asked, question, made)
+        _show_recipe(asked, made, recipe)
+        if reports is not None:
+            print(f"page: {written[0]}")
+    return 0 if made.winner is not None else 1
+
+
+def share_of(text: str) -> float:
+    """A share like ``2%`` or ``0.02``; ``UsageError`` for anything else."""
+    number = text.strip()
+    try:
+        value = float(number[:-1]) / 100 if number.endswith("%") else float(number)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise UsageError(f"'{text}' is no share of quality: write a percentage like 2%, or a number from 0 to 1")
+    return value
+
+
+def seconds_of(text: str) -> float:
+    """A duration like ``90s``, ``20min`` or ``1h``; ``UsageError`` for anything else."""
+    found = re.fullmatch(r"\s*([0-9.]+)\s*([a-z]*)\s*", text.lower())
+    try:
+        value = float(found[1]) * _SECONDS[found[2] or "s"] if found else math.nan
+    except (KeyError, ValueError):
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise UsageError(f"'{text}' is no duration: write a number and a unit, like 90s, 20min or 1h")
+    return value
+
+
+def duration(seconds: float) -> str:
+    """Seconds in a unit that fits."""
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.3g} s"
+
+
+def bound_in_words(name: str, value: float) -> str:
+    """A bound of one constraint with its unit."""
+    return {"memory": in_words, "loss": lambda share: f"{100 * share:.3g} %", "seconds": duration}[name](value)
+
+
+def as_document(asked: Asked, question: Question, made: Choice, recipe: str | None) -> dict[str, Any]:
+    """The answer as JSON."""
+    return {
+        "suite": asked.suite,
+        "table": dict(zip(("model", "data", "hardware"), question.which, strict=True)),
+        "quality": {"task": question.task, "metric": question.metric, "best": question.best.key[0],
+                    "best_value": question.best_value},
+        "goal": made.goal,
+        "constraints": made.constraints.given(),
+        "memory_of": asked.extrapolated or str(question.which[0]),
+        "winner": None if made.winner is None else made.winner.id,
+        "tied": [one.id for one in made.tied],
+        "ranked": [one.to_dict() for one in made.ranked],
+        "excluded": [
+            {**one.candidate.to_dict(), "needs": dict(one.by), "undecided": one.undecided} for one in made.excluded
+        ],
+        "changes": [
+            {"constraint": one.constraint, "bound": one.bound, "looser": one.looser,
+             "winner": None if one.winner is None else one.winner.id}
+            for one in made.changes
+        ],
+        "recipe": recipe,
+    }  # fmt: skip
+
+
+def _predictor(asked: Asked, hardware: str) -> Any:
+    """What predicts a method's bytes on the model that is asked about; None where it is not known."""
+    from harness.plan.memory import LIBRARIES, held_model, predict_method
+    from harness.plan.methods import Resolver
+
+    resolver, model = Resolver(), held_model(asked.extrapolated or "")
+    device = hardware.partition("(")[0]
+    budget = Budget(steps=1, batch_size=asked.batch, sequence_length=asked.sequence)
+
+    def predict(method: str, precision: str) -> float | None:
+        try:
+            stages = predict_method(resolver.methods(method)[0], model, budget, precision, Hardware(device))
+        except HarnessError:
+            return None
+        alone = LIBRARIES if device == "cpu" else 0.0
+        return alone + max((stage.prediction.peak for stage in stages), default=0.0)
+
+    return predict
+
+
+def _show(asked: Asked, question: Question, made: Choice) -> None:
+    model, data, hardware = question.which
+    print(f"{asked.suite}: {model}, {data}, {hardware}")
+    best = f"the best, {question.best.key[0]} at {question.best.key[3]}"
+    print(f"quality: {question.metric} of {question.task}, against {best} ({question.best_value:.4g})")
+    if asked.extrapolated:
+        size = f"{asked.batch} x {asked.sequence} tokens"
+        print(f"memory: predicted for {asked.extrapolated}, {size}; quality, time and speed: as measured on {model}")
+    given = made.constraints.given().items()
+    bounds = [f"{NAMES[name]} at most {bound_in_words(name, value)}" for name, value in given]
+    print(f"goal: {made.goal}{'; ' if bounds else ''}{', '.join(bounds)}\n")
+    tied = {one.id for one in made.tied}
+    for place, one in enumerate(made.ranked, start=1):
+        print(f"{place:>3}  {one.id:<44} {_facts(one)}{'  (tied with the first)' if one.id in tied else ''}")
+    if made.winner is None:
+        print("nothing meets these constraints; the nearest misses:")
+    elif made.excluded:
+        print("not recommended, the nearest first:")
+    for miss in made.excluded:
+        print(f"  -  {miss.candidate.id:<44} {_reasons(miss.by, made, miss.undecided)}")
+    if made.changes:
+        print("what alone would change the answer:")
+    for change in made.changes:
+        print(f"  {change_in_words(change)}")
+
+
+def _show_recipe(asked: Asked, made: Choice, recipe: str | None) -> None:
+    if made.winner is None:
+        return
+    print(f"\nreproduce: harness run {asked.suite}")
+    if recipe is None:
+        print(f"{made.winner.method} has no form in plain libraries here: the harness makes it (harness run)")
+    else:
+        print(f"\nin plain libraries:\n\n{recipe}")
+
+
+def change_in_words(change: Any) -> str:
+    """One change of a constraint and what it would lead to."""
+    bound = bound_in_words(change.constraint, change.bound)
+    follows = "nothing would qualify" if change.winner is None else change.winner.id
+    how = f"of {bound} or more" if change.looser else f"below {bound}"
+    return f"{NAMES[change.constraint]} {how}: {follows}"
+
+
+def _facts(one: Candidate) -> str:
+    told = []
+    if one.loss is not None:
+        told.append(f"loses {_percent(one.loss)}")
+    if one.memory is not None:
+        told.append(f"{in_words(one.memory.value)}{' predicted' if one.predicted else ''}")
+    if one.seconds is not None:
+        told.append(f"made in {duration(one.seconds.value)}" if one.seconds.value else "nothing to make")
+    if one.speed is not None:
+        told.append(f"{one.speed.value:.3g} tokens/s")
+    return ", ".join(told)
+
+
+def _percent(amount: Any) -> str:
+    low, high = amount.ends
+    bracket = "" if low == high else f" [{100 * low:.2g}, {100 * high:.2g}]"
+    return f"{100 * amount.value:.2g} %{bracket}"
+
+
+def _reasons(by: Any, made: Choice, undecided: bool) -> str:
+    told = []
+    for name, needed in by.items():
+        bound = bound_in_words(name, made.constraints.given()[name])
+        if needed is None:
+            told.append(f"{NAMES[name]} was not measured")
+        elif undecided:
+            told.append(f"{NAMES[name]}: its interval reaches {bound_in_words(name, needed)}, beyond {bound}")
+        else:
+            told.append(f"{NAMES[name]} up to {bound_in_words(name, needed)}, more than {bound}")
+    return "; ".join(told)

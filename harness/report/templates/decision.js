@@ -1,0 +1,92 @@
+// The form: reads goal and bounds, asks decide(), writes the answer. Text is set as text, never as markup.
+const told = JSON.parse(document.getElementById("candidates").textContent);
+const byId = new Map(told.candidates.map((one) => [one.id, one]));
+const units = {
+  memory: (value) => (value >= 1e9 ? `${(value / 1e9).toPrecision(3)} GB` : `${(value / 1e6).toPrecision(3)} MB`),
+  loss: (value) => `${Number((100 * value).toPrecision(3))} %`,
+  seconds: (value) => (value >= 3600 ? `${(value / 3600).toPrecision(3)} h`
+    : value >= 60 ? `${(value / 60).toPrecision(3)} min` : `${Number(value.toPrecision(3))} s`),
+  speed: (value) => `${value.toPrecision(3)} tokens/s`,
+};
+const words = { memory: "memory", loss: "quality loss", seconds: "time" };
+
+// A slider stands at one of the bounds that make a difference: every candidate's own, a little above.
+function stops(name) {
+  const ends = told.candidates.map((one) => one[name]).filter((amount) => amount !== null).map((amount) => amount[2]);
+  return [...new Set(ends)].sort((a, b) => a - b);
+}
+
+const form = document.getElementById("decision");
+const sliders = {};
+for (const name of Object.keys(words)) {
+  const slider = form.querySelector(`input[type=range][name=${name}]`);
+  const values = stops(name);
+  slider.max = String(values.length);
+  slider.value = String(values.length);
+  const given = told.bounds[name];
+  if (given !== undefined) {
+    values.push(given);
+    values.sort((a, b) => a - b);
+    slider.max = String(values.length);
+    slider.value = String(values.indexOf(given));
+  }
+  sliders[name] = { slider, values, shown: form.querySelector(`output[data-of=${name}]`) };
+}
+
+function bounds() {
+  const found = {};
+  for (const [name, { slider, values, shown }] of Object.entries(sliders)) {
+    const place = Number(slider.value);
+    const text = place < values.length ? `at most ${units[name](values[place])}` : "no limit";
+    if (place < values.length) found[name] = values[place];
+    shown.textContent = text;
+    slider.setAttribute("aria-valuetext", text);
+  }
+  return found;
+}
+
+function line(cells, kind) {
+  const row = document.createElement("tr");
+  if (kind) row.className = kind;
+  for (const [text, style] of cells) {
+    const cell = document.createElement("td");
+    cell.className = style;
+    cell.textContent = text;
+    row.append(cell);
+  }
+  return row;
+}
+
+function amount(one, name) {
+  return one[name] === null ? "-" : units[name](one[name][0]);
+}
+
+function answer() {
+  const goal = form.querySelector("input[name=goal]:checked").value;
+  const found = decide(told.candidates, bounds(), goal);
+  const body = document.getElementById("answer");
+  const rows = found.ranked.map((id, place) => {
+    const one = byId.get(id);
+    const state = place === 0 ? "recommended" : found.tied.includes(id) ? "tied with it" : "qualifies";
+    const numbers = ["loss", "memory", "seconds", "speed"].map((name) => [amount(one, name), "number"]);
+    return line([[one.method, "method"], [one.precision, "word"], [state, "word"], ...numbers], place ? "" : "baseline");
+  });
+  for (const miss of found.excluded) {
+    const one = byId.get(miss.id);
+    const why = Object.entries(miss.needs).map(([name, needed]) =>
+      needed === null ? `${words[name]} not measured` : `${words[name]} up to ${units[name](needed)}`);
+    const numbers = ["loss", "memory", "seconds", "speed"].map((name) => [amount(one, name), "number"]);
+    const state = `${miss.undecided ? "undecided" : "no"}: ${why.join(", ")}`;
+    rows.push(line([[one.method, "method"], [one.precision, "word"], [state, "reason"], ...numbers], "skipped"));
+  }
+  body.replaceChildren(...rows);
+  const winner = found.ranked.length ? byId.get(found.ranked[0]) : null;
+  const ties = found.tied.length ? `, tied with ${found.tied.length} more` : "";
+  document.getElementById("winner").textContent = winner === null
+    ? "Nothing meets these constraints; the nearest misses come first."
+    : `${winner.method} at ${winner.precision}${ties}`;
+}
+
+form.addEventListener("input", answer);
+form.addEventListener("submit", (event) => event.preventDefault());
+answer();

@@ -1,0 +1,68 @@
+"""Parameters by arithmetic against the models that transformers makes, and against what was published."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers
+
+from harness.errors import ModelError
+from harness.memory.published import PUBLISHED
+from harness.memory.shape import shape_of, shape_of_sizes
+from harness.models.architectures import ARCHITECTURES, auto_class, configuration
+
+ODD = {"layers": 3, "hidden_size": 96, "heads": 6, "kv_heads": 3, "vocab_size": 777, "intermediate_size": 200,
+       "context": 333}  # fmt: skip
+# Parameters as the papers, model cards or the library's own models have them, in millions (in thousands for the small).
+MILLIONS = {
+    "llama-7b": 6738.4, "llama-13b": 13_015.9, "llama-30b": 32_528.9, "llama-65b": 65_285.7, "llama-2-70b": 68_976.6,
+    "llama-3-8b": 8030.3, "llama-3-70b": 70_553.7, "gpt2": 124.44, "gpt2-medium": 354.82, "gpt2-large": 774.03,
+    "gpt2-xl": 1557.61, "distilgpt2": 81.91, "gpt3-175b": 174_600, "bert-base": 109.51, "bert-large": 335.17,
+    "distilbert-base": 66.99, "t5-small": 60.51, "t5-base": 222.9, "bart-base": 139.42, "bart-large": 406.29,
+}  # fmt: skip
+
+
+def made(config, kind):
+    with torch.device("meta"):
+        model = auto_class(kind).from_config(config)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("sizes", [{}, ODD, {"tie_embeddings": False}], ids=["small", "odd", "untied"])
+def test_every_architecture_is_counted_as_it_is_made(name, sizes):
+    if name == "t5" and not sizes.get("tie_embeddings", True):
+        pytest.skip("t5 always ties its embeddings")
+    spec = {"architecture": name, **sizes}
+    config = configuration(spec)
+    parameters = made(config, ARCHITECTURES[name])
+    assert shape_of(config.to_dict()).parameters == parameters
+    assert shape_of_sizes(spec).parameters == parameters
+
+
+@pytest.mark.parametrize("name", ["DistilBert", "Mistral", "Qwen2", "T5"])
+def test_layouts_that_are_not_made_here_are_counted_too(name):
+    given = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False} if name == "T5" else {}
+    config = getattr(transformers, f"{name}Config")(**given)
+    kind = {"DistilBert": "masked", "T5": "seq2seq"}.get(name, "causal")
+    assert shape_of(config.to_dict()).parameters == made(config, kind)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_shapes_have_the_published_parameters(name):
+    assert shape_of(PUBLISHED[name]).parameters / 1e6 == pytest.approx(MILLIONS[name], rel=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"model_type": "rwkv"}, "no memory model for model_type 'rwkv'; known: llama"),
+        ({"model_type": "lama"}, "did you mean 'llama'"),
+        ({}, "no memory model for model_type 'None'"),
+        ({"model_type": "llama", "hidden_size": 8}, "the configuration of this llama does not say num_attention_heads"),
+    ],
+)
+def test_a_layout_that_is_not_known_is_one_line(config, words):
+    with pytest.raises(ModelError, match=words) as found:
+        shape_of(config)
+    assert "\n" not in str(found.value)
