@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# A folder with adapters in it is opened as the base with them on top, so that the merged model needs one of its own.
+MERGED = (
+    'source = f"{target}-merged"\n'
+    "AutoPeftModelForCausalLM.from_pretrained(target).merge_and_unload().save_pretrained(source)\n"
+    "tokenizer.save_pretrained(source)"
+)
 EXAMPLES = "# examples: mappings of input_ids and labels, tokens without a loss labelled -100, padded by the collator"
 
 
@@ -13,11 +19,12 @@ EXAMPLES = "# examples: mappings of input_ids and labels, tokens without a loss 
 class PlainCode:
     """Python that makes the folder ``target`` of the folder ``source``, and that opens ``target`` as ``model``.
 
-    Both names are variables of the code. ``merge`` is what has to be done to ``target`` before another stage follows.
+    Both names are variables of the code. ``merge`` makes the ``source`` of a stage that follows, where that is not
+    ``target`` itself.
     """
 
     make: str
-    use: str = 'model = AutoModelForCausalLM.from_pretrained(target)'
+    use: str = "model = AutoModelForCausalLM.from_pretrained(target)"
     imports: tuple[str, ...] = ("from transformers import AutoModelForCausalLM",)
     merge: str = ""
 
@@ -65,10 +72,11 @@ def adapted_code(
     load = load or "model = AutoModelForCausalLM.from_pretrained(source)"
     names = f"from peft import AutoPeftModelForCausalLM, {kind}, get_peft_model"
     prepare = f'{load}\nmodel = get_peft_model(model, {kind}({options}, task_type="CAUSAL_LM"))'
+    below = ", quantization_config=base" if kbit else ""
     imports = (names, "from peft import prepare_model_for_kbit_training") if kbit else (names,)
     return trained(
-        prepare, imports, setup, use="model = AutoPeftModelForCausalLM.from_pretrained(target)",
-        merge="AutoPeftModelForCausalLM.from_pretrained(target).merge_and_unload().save_pretrained(target)",
+        prepare, imports, setup, use=f"model = AutoPeftModelForCausalLM.from_pretrained(target{below})",
+        merge=MERGED,
     )  # fmt: skip
 
 
@@ -115,17 +123,19 @@ def aligned_code(
     if setup.get("optimizer") != "adamw":
         return None
     given = f", peft_config={adapters}" if adapters else ""
+    # TRL switches both on where nothing is said.
+    switched = {"bf16": setup["precision"] == "bf16-mixed", "gradient_checkpointing": bool(
+        setup.get("gradient_checkpointing"))}  # fmt: skip
     use = "model = AutoPeftModelForCausalLM.from_pretrained(target)" if adapters else PlainCode.use
     more = ("from peft import AutoPeftModelForCausalLM, LoraConfig",) if adapters else ()
     return PlainCode(
         "model = AutoModelForCausalLM.from_pretrained(source)\n"
         f"# examples: a datasets.Dataset with {columns}\n"
-        f"{arguments(configuration, setup, **options)}\n"
+        f"{arguments(configuration, setup, **switched, **options)}\n"
         f"trainer = {trainer}(model, args=arguments, train_dataset=examples, processing_class=tokenizer{given})\n"
         "trainer.train()\n"
         "trainer.save_model(target)",
         use=use,
         imports=("from transformers import AutoModelForCausalLM", f"from trl import {configuration}, {trainer}", *more),
-        merge="AutoPeftModelForCausalLM.from_pretrained(target).merge_and_unload().save_pretrained(target)"
-        if adapters else "",
+        merge=MERGED if adapters else "",
     )  # fmt: skip

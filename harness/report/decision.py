@@ -20,7 +20,7 @@ EXPLANATION = (
     "of using it, the interpreter and its libraries included on a CPU, with the 10 % by which peaks of equal work "
     "differ. A bound is met where the whole interval lies within it; where the interval lies across it the answer is "
     "undecided, and nothing undecided is recommended. Tied: the difference from the recommended one cannot be told "
-    "from none."
+    "from none. Times and speeds are those of one run after another: small differences between them are not settled."
 )
 NAMES = {"memory": ("memory", "B"), "loss": ("quality loss", "share"), "seconds": ("time", "s")}
 

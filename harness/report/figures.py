@@ -235,7 +235,7 @@ def components(
 ) -> Figure:
     """Stacked parts with marks beside them; ``bars`` has ``label part mebibytes``, ``marks`` ``label measured ...``."""
     every = list(dict.fromkeys(bars["part"]))
-    y = altair.Y("label:N", sort=order, title=None)
+    y = altair.Y("label:N", sort=order, title=None, axis=altair.Axis(labelLimit=330))
     title = "MiB"
     stacked = altair.Chart(bars, name=name.replace("-", "_"), width=520, height={"step": 20}).mark_bar(opacity=0.75)
     stacked = stacked.encode(

@@ -52,7 +52,7 @@ def memory(content: Content) -> Section | None:
         found = list(_found(content, which))
         if found:
             blocks.append(_table(content, which, found))
-            blocks.append(_picture(content, which, found, len(blocks)))
+            blocks.append(_picture(which, found, len(blocks) // 2 + 1))
     return Section("Memory of training, predicted", [Paragraph(EXPLANATION, "note"), *blocks]) if blocks else None
 
 
@@ -129,7 +129,7 @@ def _values(one: Found) -> list[Value]:
     ]  # fmt: skip
 
 
-def _picture(content: Content, which: Key, found: list[Found], number: int) -> Any:
+def _picture(which: Key, found: list[Found], number: int) -> Any:
     bars = [
         {"label": _label(one), "part": name, "mebibytes": value / 2**20}
         for one in found for name, value in one.parts.items()
@@ -142,7 +142,7 @@ def _picture(content: Content, which: Key, found: list[Found], number: int) -> A
     ]
     caption = f"Parts of predicted memory, each in full; marks: predicted at once, and measured ({one_line(which)})."
     order = [_label(one) for one in found]
-    return components(pandas.DataFrame(bars), pandas.DataFrame(marks), f"memory-{number}", caption, order)
+    return components(pandas.DataFrame(bars), pandas.DataFrame(marks), f"training-memory-{number}", caption, order)
 
 
 def _label(one: Found) -> str:

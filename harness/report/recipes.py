@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.analyse.choose import Candidate
@@ -34,16 +34,24 @@ def plain_recipe(method: ResolvedMethod, setups: Mapping[str, Mapping[str, Any]]
                                                                            "gradient_accumulation"}):  # fmt: skip
             return None
         codes.append(code)
-    imports = sorted({line for code in codes for line in code.imports} | {"from transformers import AutoTokenizer"})
+    imports = _together(["from transformers import AutoTokenizer", *(line for code in codes for line in code.imports)])
     opening = ['source = "PATH OR HUB ID OF YOUR MODEL"', "tokenizer = AutoTokenizer.from_pretrained(source)"]
     lines = [*imports, "", *opening]
     for place, (stage, code) in enumerate(zip(method.stages, codes, strict=True), start=1):
         last = place == len(codes)
         lines += ["", f"# {stage.text}", f'target = "step{place}"', code.make]
         if not last:
-            lines += [code.merge] if code.merge else []
-            lines += ["source = target"]
+            lines.append(code.merge or "source = target")
     return "\n".join([*lines, "", "# to use it", codes[-1].use]) + "\n"
+
+
+def _together(imports: Sequence[str]) -> list[str]:
+    """Lines ``from a import b``, one for each module."""
+    names: dict[str, set[str]] = {}
+    for line in imports:
+        module, _, given = line.removeprefix("from ").partition(" import ")
+        names.setdefault(module, set()).update(given.split(", "))
+    return [f"from {module} import {', '.join(sorted(found))}" for module, found in sorted(names.items())]
 
 
 def _names(stage: Any) -> list[str]:

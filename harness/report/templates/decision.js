@@ -6,7 +6,7 @@ const units = {
   loss: (value) => `${Number((100 * value).toPrecision(3))} %`,
   seconds: (value) => (value >= 3600 ? `${(value / 3600).toPrecision(3)} h`
     : value >= 60 ? `${(value / 60).toPrecision(3)} min` : `${Number(value.toPrecision(3))} s`),
-  speed: (value) => `${value.toPrecision(3)} tokens/s`,
+  speed: (value) => `${value >= 100 ? Math.round(value) : value.toPrecision(3)} tokens/s`,
 };
 const words = { memory: "memory", loss: "quality loss", seconds: "time" };
 
