@@ -19,7 +19,10 @@ from harness.results.rows import rows_of
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
-COMMANDS = ("", "plan", "run", "report", "rows", "list", "claims", "doctor", "prepare", "env", "env sync")
+COMMANDS = (
+    "", "plan", "run", "report", "rows", "list", "claims", "choose", "predict", "try", "doctor", "prepare", "env",
+    "env sync",
+)  # fmt: skip
 SUITE = """
 question: A plan with a chain, a modifier, a reference and a skip
 method: [base, "lora(rank=[4, 16])", "lora(rank=4) > int8", lora + gradient_checkpointing]

@@ -36,6 +36,12 @@ class Asked:
     extrapolated: str | None
     batch: int
     sequence: int
+    file: Path | None = None
+
+    @property
+    def reproduce(self) -> str:
+        """The command that measures again what decides."""
+        return f"harness run {self.file or self.suite}"
 
 
 def show_choice(asked: Asked, results: Path, reports: Path | None, *, as_json: bool) -> int:
@@ -126,6 +132,7 @@ def as_document(asked: Asked, question: Question, made: Choice, recipe: str | No
         "excluded": [
             {**one.candidate.to_dict(), "needs": dict(one.by), "undecided": one.undecided} for one in made.excluded
         ],
+        "reproduce": asked.reproduce,
         "changes": [
             {"constraint": one.constraint, "bound": one.bound, "looser": one.looser,
              "winner": None if one.winner is None else one.winner.id}
@@ -184,7 +191,7 @@ def _show(asked: Asked, question: Question, made: Choice) -> None:
 def _show_recipe(asked: Asked, made: Choice, recipe: str | None) -> None:
     if made.winner is None:
         return
-    print(f"\nreproduce: harness run {asked.suite}")
+    print(f"\nreproduce: {asked.reproduce}")
     if recipe is None:
         print(f"{made.winner.method} has no form in plain libraries here: the harness makes it (harness run)")
     else:

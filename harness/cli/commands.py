@@ -176,6 +176,29 @@ def choose_command(
     raise typer.Exit(show_choice(asked, results, reports if report else None, as_json=as_json))
 
 
+@app.command("try")
+def try_command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="a folder, embedded or hub:org/name")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="a file of text, JSON lines, CSV or Parquet")],
+    memory: Annotated[str | None, typer.Option(help="at most so much memory: 8GB, 24GiB")] = None,
+    max_quality_loss: Annotated[str | None, typer.Option(help="at most so much worse than the best: 2%")] = None,
+    time: Annotated[str | None, typer.Option(help="made in at most: 90s, 20min, 1h")] = None,
+    goal: Annotated[str, typer.Option(help="what to rank by: quality, speed or memory")] = "quality",
+    steps: Annotated[int, typer.Option(min=1, help="optimiser steps of each training")] = 50,
+    batch: Annotated[int, typer.Option(min=1, help="sequences per step")] = 8,
+    sequence: Annotated[int, typer.Option(min=2, help="tokens per sequence")] = 128,
+    results: Results = Path("results"),
+    reports: Annotated[Path, typer.Option(help="reports folder")] = Path("reports"),
+    dry: Annotated[bool, typer.Option("--dry", help="write the suite and stop")] = False,
+) -> None:
+    """Measure what comes into question for a model and a file, and say which method to use."""
+    from harness.cli.choosing import Asked
+    from harness.cli.trying import try_on
+
+    asked = Asked("", memory, max_quality_loss, time, goal, None, None, None, None, batch, sequence)
+    raise typer.Exit(try_on(asked, model, data, results, reports, steps=steps, dry=dry))
+
+
 @app.command("list")
 def list_command(as_json: AsJson = False) -> None:
     """Show every technique and task with its parameters, defaults and source."""

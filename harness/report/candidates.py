@@ -68,6 +68,12 @@ def candidates_of(content: Content, question: Question, predict: Predict | None 
     return [_candidate(content, question, one, lines, predict) for one in done]
 
 
+def unmeasured(content: Content, question: Question) -> dict[str, str]:
+    """The other groups of the table by name: how each ended, and why."""
+    others = [one for one in content.groups(question.which) if one.status != "done"]
+    return {_id(one.key): f"{one.status.replace('_', ' ')}{f': {one.reason}' if one.reason else ''}" for one in others}
+
+
 def _candidate(
     content: Content, question: Question, outcome: Outcome, lines: dict[Key, Line | None], predict: Predict | None
 ) -> Candidate:
