@@ -507,6 +507,16 @@ class Task:
         raise NotImplementedError(f"{type(self).__name__} must define score(scorer, job)")
 
 
+class TrainingTask(Task):
+    """A task that measures the training of whatever kind of model, trained before or not, by ``job.probe``."""
+
+    requires = ("torch", "transformers", "accelerate")
+    kinds = frozenset({"causal", "masked", "seq2seq", "classifier", "multiple_choice"})
+    needs = frozenset({"model"})
+    needs_trained_weights = False
+    measures_training = True
+
+
 def identifying(values: Any) -> dict[str, Any]:
     """Return the fields of a dataclass by name that determine a result: all but those at their neutral value."""
     found = {}

@@ -11,22 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.contract import Budget, Job, Probe, Task, param
+from harness.contract import Budget, Job, Probe, TrainingTask, param
 from harness.errors import StepError
 
 MIB = 2**20
 STEPS = 3
 
 
-class Frontier(Task):
+class Frontier(TrainingTask):
     """Doubles what grows until it does not fit, then halves the interval down to the resolution."""
 
     summary = "largest batch or longest sequence whose training fits a memory cap"
-    requires = ("torch", "transformers", "accelerate")
-    kinds = frozenset({"causal", "masked", "seq2seq", "classifier", "multiple_choice"})
-    needs = frozenset({"model"})
-    needs_trained_weights = False
-    measures_training = True
     metrics = ("largest_batch", "longest_sequence", "frontier_tokens", "frontier_peak_bytes")
 
     @dataclass(frozen=True)

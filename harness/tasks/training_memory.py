@@ -9,19 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from harness.contract import Job, Probe, Task, param
+from harness.contract import Job, Probe, TrainingTask, param
 from harness.errors import DoesNotFit, StepError
 
 
-class TrainingMemory(Task):
+class TrainingMemory(TrainingTask):
     """Trains for a few steps and keeps nothing but the figures."""
 
     summary = "memory of a training, measured and predicted"
-    requires = ("torch", "transformers", "accelerate")
-    kinds = frozenset({"causal", "masked", "seq2seq", "classifier", "multiple_choice"})
-    needs = frozenset({"model"})
-    needs_trained_weights = False
-    measures_training = True
     metrics = ("training_memory_bytes", "tensor_memory_bytes", "predicted_memory_bytes")
 
     @dataclass(frozen=True)
