@@ -67,8 +67,10 @@ def show_choice(asked: Asked, results: Path, reports: Path | None, *, as_json: b
     recipe = None if made.winner is None else recipe_of(content, question, made.winner)
     if reports is not None:
         from harness.report.decision import build_decision
+        from harness.report.index import build_index
 
         written = build_decision(content, question, candidates, made, recipe, reports / asked.suite / "choose")
+        build_index(reports)
     if as_json:
         print(json.dumps(as_document(asked, question, made, recipe), indent=1))
     else:

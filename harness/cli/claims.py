@@ -32,8 +32,10 @@ def show_claims(
     found = judged(claims, results, suites)
     if reports is not None:
         from harness.report.claims import build_claims
+        from harness.report.index import build_index
 
         written = build_claims(found, reports / "verdicts")
+        build_index(reports)
     if as_json:
         print(json.dumps([one.to_dict() for one in found], indent=1))
         return 0

@@ -35,9 +35,11 @@ def content(name: str, results: Path, installation: str | None = None) -> Conten
 def write_report(name: str, results: Path, reports: Path, installation: str | None) -> list[Path]:
     """Write the report of a suite, named by file or by name, and return the files."""
     from harness.report.build import build
+    from harness.report.index import build_index
 
     found = content(name, results, installation)
-    return build(found, reports / str(found.plan["suite"]))
+    written = build(found, reports / str(found.plan["suite"]))
+    return [*written, *build_index(reports)]
 
 
 def suite_name(name: str, results: Path) -> str:

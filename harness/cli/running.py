@@ -130,9 +130,11 @@ def _print_json(plan: Plan, outcome: Outcome, statuses: Counter[str], seconds: f
 def _report(name: str, results: Path, reports: Path, *, as_json: bool) -> None:
     from harness.cli.reporting import content, show_results
     from harness.report.build import build
+    from harness.report.index import build_index
 
     found = content(name, results)
     written = build(found, reports / name)
+    build_index(reports)
     if not as_json:
         show_results(found)
         print(f"report: {written[0]}")

@@ -11,13 +11,12 @@ from typing import Any
 
 import pandas
 
-from harness.errors import StoreError
 from harness.report.alignment import alignment
 from harness.report.compression import compression
 from harness.report.compression_costs import compression_costs
 from harness.report.content import Content
 from harness.report.document import Block, Bullets, Document, Paragraph, Section
-from harness.report.figures import svg
+from harness.report.explorer import decide, explore
 from harness.report.forgetting import forgetting
 from harness.report.growth import growth
 from harness.report.headline import headline
@@ -28,7 +27,6 @@ from harness.report.memory import memory
 from harness.report.names import short_names
 from harness.report.objective_tables import objectives
 from harness.report.optimisations import optimisations
-from harness.report.pages import html, markdown
 from harness.report.provenance import definitions, machine, validity
 from harness.report.ranks import ranks
 from harness.report.results import results
@@ -40,18 +38,12 @@ from harness.report.tradeoffs import tradeoffs
 from harness.report.training import training
 from harness.report.tuning import tuning, without_trials
 from harness.report.vocabularies import languages, lost, vocabularies
+from harness.report.writing import write_document
 
 
 def build(content: Content, out: Path) -> list[Path]:
     """Write ``index.html``, ``README.md`` and ``figures/*.svg`` below ``out``; return what was written."""
     return write_document(compose(content), out)
-
-
-def write_document(document: Document, out: Path) -> list[Path]:
-    """Write the pages and figures of a document below ``out``; return what was written."""
-    pages = {"index.html": html(document), "README.md": markdown(document)}
-    drawn = {figure.file: svg(figure.specification) for figure in document.figures()}
-    return [_write(out / name, text) for name, text in {**pages, **drawn}.items()]
 
 
 def build_suite(
@@ -117,19 +109,12 @@ def compose(content: Content) -> Document:
         compression(content), compression_costs(content), training(content), speed(content), tradeoffs(content),
         lost(content), ledger(content),
     )  # fmt: skip
-    sections = [results(content), *(section for section in optional if section is not None)]
+    interactive = (explore(content), decide(content))
+    sections = [section for section in interactive if section is not None]
+    sections += [results(content), *(section for section in optional if section is not None)]
     sections += [validity(content), machine(content), definitions(content)]
     if plan.get("notes"):
         notes = plan["notes"]
         lines = [str(line) for line in notes] if isinstance(notes, list) else str(notes).strip().split("\n\n")
         sections.append(Section("Notes on data and models", [Paragraph(line) for line in lines]))
-    return Document(f"{plan.get('suite') or 'Report'}", opening, sections)
-
-
-def _write(path: Path, text: str) -> Path:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}; choose another folder for the report") from None
-    return path
+    return Document(f"{plan.get('suite') or 'Report'}", opening, sections, up="../index.html")

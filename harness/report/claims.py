@@ -11,9 +11,9 @@ from harness.analyse.evidence import Evidence
 from harness.analyse.verdicts import PAIRS, Verdict
 from harness.claims import DERIVED, Side
 from harness.metrics import METRICS
-from harness.report.build import write_document
 from harness.report.document import Block, Bullets, Column, Document, Paragraph, Row, Section, Table, Value
 from harness.report.numbers import interval, plain, pretty
+from harness.report.writing import write_document
 
 QUESTION = "Which published statements about techniques hold here?"
 HOW = (
@@ -35,7 +35,8 @@ def claims_page(found: Sequence[Judged]) -> Document:
     sections = [_section(name, [one for one in found if one.judgement.verdict == name]) for name in ORDER]
     opening: list[Block] = [Paragraph(QUESTION, "lead"), Bullets(told, "headline")]
     how = Section("How a verdict is reached", [Paragraph(HOW, "note")])
-    return Document("verdicts", opening, [*(section for section in sections if section.blocks), how])
+    shown = [section for section in sections if section.blocks]
+    return Document("verdicts", opening, [*shown, how], up="../index.html")
 
 
 def build_claims(found: Sequence[Judged], out: Path) -> list[Path]:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from harness.analyse.choose import Amount, Candidate, Choice, Excluded
 from harness.metrics import metric as declared
-from harness.report.build import write_document
 from harness.report.candidates import Question
 from harness.report.content import Content
 from harness.report.document import Block, Bullets, Column, Document, Form, Paragraph, Row, Section, Table, Value
 from harness.report.numbers import interval, plain, pretty
 from harness.report.results import set_title
+from harness.report.writing import write_document
 
 EXPLANATION = (
     "Quality loss is the share by which a method is worse than the best of its table, with the 95 % interval of the "
@@ -61,7 +61,7 @@ def compose_decision(
         f"To reproduce it: harness run {suite}; harness choose {suite}. Every number is in the report of the suite."
     )]))  # fmt: skip
     opening: list[Block] = [Paragraph("Which method, under which constraints?", "lead"), Bullets(told, "headline")]
-    return Document(f"Decision: {suite}", opening, sections)
+    return Document(f"Decision: {suite}", opening, sections, up="../../index.html")
 
 
 def _bounds(made: Choice) -> str:

@@ -95,16 +95,44 @@ class Form:
     type: str = "form"
 
 
-Block = Table | Figure | Paragraph | Bullets | Form
+@dataclass(frozen=True)
+class Explorer:
+    """The page's own table and picture: ``metrics`` by key, ``rows`` with words and numbers, as plain JSON."""
+
+    metrics: Sequence[Mapping[str, Any]]
+    rows: Sequence[Mapping[str, Any]]
+    type: str = "explorer"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One way on: a text that leads to ``target`` (a path from the page), what it is about, and sentences below."""
+
+    text: str
+    target: str
+    about: str
+    sentences: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Links:
+    """A list of ways on."""
+
+    entries: Sequence[Entry]
+    type: str = "links"
+
+
+Block = Table | Figure | Paragraph | Bullets | Form | Explorer | Links
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with its blocks; ``folded`` ones open on demand in the page."""
+    """A heading with its blocks; ``folded`` ones open on demand in the page, ``page_only`` ones are in no Markdown."""
 
     title: str
     blocks: Sequence[Block]
     folded: bool = False
+    page_only: bool = False
 
     @property
     def anchor(self) -> str:
@@ -114,15 +142,20 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report."""
+    """A whole report; ``up`` is the path to the page above it."""
 
     title: str
     opening: Sequence[Block]
     sections: Sequence[Section] = field(default_factory=tuple)
+    up: str = ""
 
     def forms(self) -> list[Form]:
         """The decision form, where there is one."""
         return [block for section in self.sections for block in section.blocks if isinstance(block, Form)]
+
+    def explorers(self) -> list[Explorer]:
+        """The table to sort and filter, where there is one."""
+        return [block for section in self.sections for block in section.blocks if isinstance(block, Explorer)]
 
     def figures(self) -> list[Figure]:
         """Every figure in reading order."""

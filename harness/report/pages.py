@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import markupsafe
 
-from harness.report.document import Document, Figure, Form
+from harness.report.document import Document, Explorer, Figure, Form
 from harness.report.figures import javascript
 
 _SPECIAL = re.compile(r"([\\`*\[\]|~])")
@@ -19,7 +19,9 @@ _LINE_START = re.compile(r"^(\d*)([#>+\-]|(?<=\d)[.)])(?=\s|$|[#>+\-])")
 
 def html(document: Document) -> str:
     """The page. It works from disk: style, data and scripts are inside, and its policy forbids any connection."""
-    scripts = {"javascript": javascript() if document.figures() else "", "embed": _resource("embed.js")}
+    draws = document.figures() or document.explorers()
+    scripts = {"javascript": javascript() if draws else "", "embed": _resource("embed.js")}
+    scripts["explorer"] = _resource("explorer.js") if document.explorers() else ""
     scripts["decision"] = _resource("choose.js") + _resource("decision.js") if document.forms() else ""
     template = _environment(True).get_template("page.html.j2")
     return template.render(document=document, css=_resource("page.css"), **scripts)
@@ -56,11 +58,14 @@ def _breakable(text: Any) -> markupsafe.Markup:
     return markupsafe.Markup(re.sub(r"([(,_=])(?=\w)", r"\1<wbr>", str(markupsafe.escape(text))))
 
 
-def _script_json(block: Figure | Form) -> str:
-    """A specification or a form's data as JSON that cannot end the script element around it."""
-    told: Any = block.specification if isinstance(block, Figure) else {
-        "candidates": list(block.candidates), "bounds": dict(block.bounds)
-    }  # fmt: skip
+def _script_json(block: Figure | Form | Explorer) -> str:
+    """What the script of a block reads, as JSON that cannot end the script element around it."""
+    if isinstance(block, Figure):
+        told: Any = block.specification
+    elif isinstance(block, Form):
+        told = {"candidates": list(block.candidates), "bounds": dict(block.bounds)}
+    else:
+        told = {"metrics": list(block.metrics), "rows": list(block.rows)}
     text = json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -16,7 +16,7 @@ function look() {
 function draw() {
   for (const place of document.querySelectorAll("[data-figure]")) {
     const spec = JSON.parse(document.getElementById(`spec-${place.dataset.figure}`).textContent);
-    const options = { actions: false, renderer: "svg", config: look(), mode: "vega-lite" };
+    const options = { actions: false, renderer: "svg", config: look(), mode: "vega-lite", logLevel: 1 };
     window.vegaEmbed(place, spec, options).catch((error) => { place.textContent = String(error); });
   }
 }
