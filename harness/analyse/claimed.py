@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from harness.analyse.at_scale import Predicted, predicted
 from harness.analyse.evidence import Evidence, evidence, measured
 from harness.analyse.verdicts import DECISIVE, Judgement, all_of, judge
 from harness.claims import Claim
@@ -21,6 +23,11 @@ class Judged:
     chosen: Evidence | None
     others: tuple[tuple[Evidence, Judgement], ...]
 
+    @cached_property
+    def at_scale(self) -> Predicted | None:
+        """What the memory model says at the claim's scale, where it is asked."""
+        return None if self.claim.at_scale is None else predicted(self.claim.at_scale)
+
     def to_dict(self) -> dict[str, Any]:
         """As ``--json`` shows it; a ratio's ``records`` are ids of steps, under which its rows are found."""
         claim = self.claim
@@ -30,6 +37,7 @@ class Judged:
             "bounds": claim.bounds, "counter": list(claim.counter),
             "verdict": self.judgement.verdict, "why": self.judgement.why,
             "evidence": None if self.chosen is None else _evidence(self.chosen),
+            "at_scale": None if self.at_scale is None else self.at_scale.to_dict(),
             "others": [_evidence(one) | {"verdict": judgement.verdict} for one, judgement in self.others],
         }  # fmt: skip
 

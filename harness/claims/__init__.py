@@ -16,9 +16,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from harness.contract import Budget, Hardware
 from harness.errors import UsageError, did_you_mean
+from harness.memory.published import PUBLISHED
 from harness.metrics import METRICS
-from harness.plan.methods import Resolver
+from harness.parameters import build_params
+from harness.plan.methods import ResolvedMethod, Resolver
 
 FOLDER = Path(__file__).parent
 BOUNDS = ("at_most", "at_least", "no_worse_than")
@@ -43,14 +46,41 @@ class Side:
 
 
 @dataclass(frozen=True)
+class AtScale:
+    """Two methods on a published shape (``harness.memory.published``) whose memory is predicted, on GPUs.
+
+    ``ranks`` share the work of a side with ``zero``; the other side is one process.
+    """
+
+    of: str
+    over: str
+    model: str
+    batch: int = 1
+    sequence: int = 512
+    precision: str = "bf16-mixed"
+    ranks: int = 1
+
+    @property
+    def budget(self) -> Budget:
+        """What a step of either side reads, on each rank."""
+        return Budget(steps=1, batch_size=self.batch, sequence_length=self.sequence)
+
+    def hardware_of(self, method: ResolvedMethod) -> Hardware:
+        """Where a side trains."""
+        ranks = self.ranks if "zero" in method.names() else 1
+        return Hardware("cuda", devices=ranks, ranks=ranks)
+
+
+@dataclass(frozen=True)
 class Claim:
     """A published statement. ``published`` is the figure in words, ``needs`` what a test here would take.
 
     ``also`` are further pairs of methods whose ratio tests the same; with ``every`` the claim is about all of them.
     ``device`` is the kind of machine that the claim speaks of, where it speaks of one.
 
-    ``scale`` is the fewest parameters that the claim speaks of; ``counter`` names claims that say otherwise.
-    ``verified`` says that the figure was read in its source, and is not remembered or popular.
+    ``scale`` is the fewest parameters that the claim speaks of; ``at_scale`` is what the memory model is asked about it.
+    ``counter`` names claims that say otherwise. ``verified`` says that the figure was read in its source, and is not
+    remembered or popular.
     """
 
     id: str
@@ -73,6 +103,7 @@ class Claim:
     device: str | None = None
     every: bool = False
     needs: str = ""
+    at_scale: AtScale | None = None
     counter: tuple[str, ...] = ()
 
     @property
@@ -158,6 +189,7 @@ def _claim(entry: Mapping[str, Any], file: str) -> Claim:
     also = entry.get("also") or ()
     if not all(isinstance(pair, dict) and set(pair) == {"of", "over"} for pair in also):
         raise UsageError(f"{where}: 'also' is a list of pairs, each with of and over")
+    given["at_scale"] = _at_scale(entry["at_scale"], where) if "at_scale" in entry else None
     given["also"] = tuple((_side(pair["of"], where), _over(pair["over"], where)) for pair in also)
     claim = Claim(**given)
     _check(claim, where)
@@ -182,6 +214,17 @@ def _check(claim: Claim, where: str) -> None:
         raise UsageError(f"{where}: at_least {claim.at_least} is above at_most {claim.at_most}")
     if claim.device is not None and claim.device not in DEVICES:
         raise UsageError(f"{where}: unknown device '{claim.device}' (known: {', '.join(DEVICES)})")
+
+
+def _at_scale(given: Any, where: str) -> AtScale:
+    if not isinstance(given, dict):
+        raise UsageError(f"{where}: 'at_scale' is a mapping with of, over and model, not {given!r}")
+    asked: AtScale = build_params(AtScale, given, owner=f"{where}, at_scale")
+    if asked.model not in PUBLISHED:
+        raise UsageError(f"{where}: at_scale: unknown shape '{asked.model}'{did_you_mean(asked.model, PUBLISHED)}")
+    for text in (asked.of, asked.over):
+        _side(text, where)
+    return asked
 
 
 def _over(given: Any, where: str) -> Side | float:

@@ -55,5 +55,7 @@ def _show(found: Sequence[Judged]) -> None:
             said = f"{one.claim.statement}{f' ({one.judgement.why})' if one.judgement.why else ''}"
             where = "" if one.chosen is None else f" [{sides_in_words(one)}, {one.chosen.suite}]"
             print(f"{'':<18}{said}{where}")
+            if one.at_scale is not None:
+                print(f"{'':<18}{one.at_scale.in_words()}")
     counts = Counter(one.judgement.verdict for one in found)
     print(f"{len(found)} claims: {', '.join(f'{counts[name]} {name}' for name in ORDER if counts[name])}")

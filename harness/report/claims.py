@@ -22,7 +22,8 @@ HOW = (
     "the claimed side of 1, and not the figure. Contradicted: on the other side. Inconclusive: the interval contains "
     f"the figure or no effect, a ratio of times comes from fewer than {PAIRS} interleaved pairs of runs, or other "
     "ratios say the opposite. Where a claim speaks of larger models or of another kind of machine than were measured, "
-    "nothing is contradicted, and no more than its direction confirmed."
+    "nothing is contradicted, and no more than its direction confirmed. What is predicted at scale is the memory "
+    "model's arithmetic on a published shape, on GPUs; it decides nothing."
 )
 ORDER: tuple[Verdict, ...] = ("contradicted", "confirmed", "direction only", "inconclusive", "not testable here")
 
@@ -82,7 +83,8 @@ def _row(one: Judged) -> Row:
     claim, chosen = one.claim, one.chosen
     source = f"{claim.source}{'' if claim.verified else ' (not verified)'}"
     counter = f"; otherwise: {', '.join(claim.counter)}" if claim.counter else ""
-    first = Value(f"{claim.id}: {claim.statement}", f"{source}{counter}", kind="word")
+    scale = f"; {one.at_scale.in_words()}" if one.at_scale is not None else ""
+    first = Value(f"{claim.id}: {claim.statement}", f"{source}{counter}{scale}", kind="word")
     published = Value(claim.published or "-", _bound(one), kind="word")
     if chosen is None:
         return Row([first, published, Value(one.judgement.why, kind="reason", span=3)])

@@ -73,6 +73,11 @@ def test_a_claim_of_ones_own_is_one_entry(tmp_path: Path) -> None:
         ("  metric: trainable_share\n", "", "without a metric it needs 'needs'"),
         ("at_most: 0.05", "at_most: 0.05\n  counter: [nobody]", "counter: no claim 'nobody'"),
         ("- id: mine", "- id: note-int8", "claim 'note-int8' is there twice"),
+        ("at_most: 0.05", "at_most: 0.05\n  at_scale: 7B", "'at_scale' is a mapping with of, over and model"),
+        ("at_most: 0.05", "at_most: 0.05\n  at_scale: {of: lora, over: qlora, model: llama-7}",
+         "at_scale: unknown shape 'llama-7'; did you mean 'llama-7b'"),
+        ("at_most: 0.05", "at_most: 0.05\n  at_scale: {of: lora, model: llama-7b}", "at_scale"),
+        ("at_most: 0.05", "at_most: 0.05\n  at_scale: {of: lorra, over: qlora, model: llama-7b}", "'lorra'"),
     ],
 )
 def test_what_is_wrong_in_a_claim_is_one_line(tmp_path: Path, old: str, new: str, told: str) -> None:
@@ -126,6 +131,24 @@ def test_times_are_believed_from_interleaved_runs_alone(found) -> None:
     assert others and all(one.pairs == 0 and one.basis.endswith("not interleaved") for one in others)
     said = "0 interleaved pairs of runs, a verdict on time takes 10"
     assert found["note-dpo"].judgement.why == said
+
+
+def test_the_memory_model_speaks_at_scale_and_decides_nothing(found) -> None:
+    asked = {name: one.at_scale for name, one in found.items() if one.at_scale is not None}
+    assert len(asked) >= 8
+    assert asked["qlora-48gb"].of < 48e9 and asked["qlora-48gb"].over > 780e9
+    assert asked["lora-mem"].of == pytest.approx(350e9, rel=0.05), "arXiv:2106.09685, section 4.2"
+    assert 1 / 3.3 < asked["note-lora-memory"].ratio < 1 / 3
+    assert 0.5 < asked["note-ckpt-memory"].ratio < 0.7
+    assert found["qlora-48gb"].judgement.verdict == "not testable here"
+    (row,) = [row for row in _rows(claims_page([found["qlora-48gb"]])) if "qlora-48gb" in row.values[0].text]
+    assert "predicted at scale: 42" in row.values[0].note and "llama-65b, 1 x 512 tokens" in row.values[0].note
+    assert found["qlora-48gb"].to_dict()["at_scale"]["ratio"] == asked["qlora-48gb"].ratio
+
+
+def _rows(document):
+    return [row for section in document.sections for block in section.blocks if isinstance(block, Table)
+            for row in block.rows]  # fmt: skip
 
 
 def test_a_claim_about_several_methods_takes_them_all(tmp_path: Path) -> None:
