@@ -78,7 +78,7 @@ class Claim:
     ``also`` are further pairs of methods whose ratio tests the same; with ``every`` the claim is about all of them.
     ``device`` is the kind of machine that the claim speaks of, where it speaks of one.
 
-    ``scale`` is the fewest parameters that the claim speaks of; ``at_scale`` is what the memory model is asked about it.
+    ``scale`` is the fewest parameters that the claim speaks of, ``at_scale`` what the memory model is asked about it.
     ``counter`` names claims that say otherwise. ``verified`` says that the figure was read in its source, and is not
     remembered or popular.
     """
