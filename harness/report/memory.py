@@ -109,23 +109,25 @@ def _of(content: Content, outcome: Outcome) -> Iterable[Found]:
 
 
 def _table(content: Content, which: Key, found: list[Found]) -> Table:
+    probed = any(one.tensors for one in found)
     columns = [
         *method_columns(), *(Column(label) for label in SHOWN.values()), Column("Other"),
-        Column("Predicted", "at once"), Column("Measured", "of tensors"), Column("Error"),
-        Column("Measured", "with the heap"),
+        Column("Predicted", "at once"), *([Column("Measured", "of tensors"), Column("Error")] if probed else []), Column("Measured", "with the heap"),
     ]  # fmt: skip
-    rows = [Row(_values(one), row_kind(content, one.outcome)) for one in found]
+    rows = [Row(_values(one, probed=probed), row_kind(content, one.outcome)) for one in found]
     return Table(columns, rows, f"Memory of training · {set_title(which)}")
 
 
-def _values(one: Found) -> list[Value]:
+def _values(one: Found, *, probed: bool) -> list[Value]:
     other = sum(value for name, value in one.parts.items() if name not in SHOWN)
-    error = "-" if not one.tensors else f"{one.predicted / one.tensors - 1:+.1%}"
-    times = f"{plain(one.heap / one.tensors, 3)} x" if one.heap and one.tensors else ""
+    against, name = (one.tensors, "its tensors") if probed else (one.predicted, "predicted")
+    times = f"{plain(one.heap / against, 3)} x {name}" if one.heap and against else ""
+    error = f"{one.predicted / one.tensors - 1:+.1%}" if one.tensors else "-"
     return [
         *method_values(one.outcome), *(Value(pretty(one.parts.get(name), "B", 3)) for name in SHOWN),
         Value(pretty(other or None, "B", 3)), Value(pretty(one.predicted, "B", 3), f"when {one.at}" if one.at else ""),
-        Value(pretty(one.tensors, "B", 3)), Value(error), Value(pretty(one.heap, "B", 3), times),
+        *([Value(pretty(one.tensors, "B", 3)), Value(error)] if probed else []),
+        Value(pretty(one.heap, "B", 3), times),
     ]  # fmt: skip
 
 
