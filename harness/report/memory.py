@@ -112,7 +112,8 @@ def _table(content: Content, which: Key, found: list[Found]) -> Table:
     probed = any(one.tensors for one in found)
     columns = [
         *method_columns(), *(Column(label) for label in SHOWN.values()), Column("Other"),
-        Column("Predicted", "at once"), *([Column("Measured", "of tensors"), Column("Error")] if probed else []), Column("Measured", "with the heap"),
+        Column("Predicted", "at once"), *([Column("Measured", "of tensors"), Column("Error")] if probed else []),
+        Column("Measured", "with the heap"),
     ]  # fmt: skip
     rows = [Row(_values(one, probed=probed), row_kind(content, one.outcome)) for one in found]
     return Table(columns, rows, f"Memory of training · {set_title(which)}")
