@@ -41,7 +41,8 @@ class Held:
     ``beside`` are frozen models that read the same batch (a teacher, a reference); ``compares_states``: the loss
     compares their hidden states. ``sequences`` of an example (a preferred and a rejected answer: 2). ``losses`` is how
     many log-softmaxes over the vocabulary the loss keeps; ``headless``: a layer for classes or rewards takes the place
-    of the vocabulary's. ``target_share`` of a sequence's length is what an encoder-decoder writes.
+    of the vocabulary's. ``critics`` are further models with a layer of one score that learn on the same batch.
+    ``target_share`` of a sequence's length is what an encoder-decoder writes.
     """
 
     shape: Shape
@@ -52,6 +53,7 @@ class Held:
     sequences: int = 1
     losses: int = 1
     headless: bool = False
+    critics: int = 0
     target_share: float = 1.0
 
     @classmethod
@@ -108,6 +110,10 @@ class Held:
     def next_to(self, *models: Shape, losses: int = 1, states: bool = False) -> Held:
         """Frozen models read the same batches; ``states``: the loss compares their hidden states too."""
         return replace(self, beside=models, losses=losses, compares_states=states)
+
+    def with_critic(self) -> Held:
+        """A copy with a score learns too, on the same batches."""
+        return replace(self, critics=1)
 
     def resized(self, *, layers: int | None = None, hidden: int | None = None, intermediate: int | None = None) -> Held:
         """A model of other sizes; half as many layers where no number is given."""

@@ -96,7 +96,8 @@ class _Training:
         self.value = 4 if self.learning.apart else _value_bytes(setup.precision)
         self.paged = setup.optimizer.startswith("paged")
         self.divided_in_16_bits = bool(self.zero) and setup.precision.endswith("-mixed")
-        self.trained = self.learning.parameters(self.shape)
+        self.critics = held.critics * _without_head(self.shape)
+        self.trained = self.learning.parameters(self.shape) + self.critics
         if self.learning.everything and held.headless:
             self.trained = _without_head(self.shape)
         self.forward = Forward(
@@ -141,7 +142,7 @@ class _Training:
 
     def weights(self) -> float:
         """What the model holds, and what was added to it."""
-        added = self.value * self.trained if self.learning.apart else 0
+        added = self.value * (self.trained if self.learning.apart else self.critics)
         if self.divided_in_16_bits:
             return (2.0 * self.shape.parameters + added) / (self.ranks if self.zero == 3 else 1)
         return (stored_bytes(self.held, self.setup.precision) + added) / (self.ranks if self.zero == 3 else 1)
@@ -181,6 +182,7 @@ class _Training:
             block, decoder = self._block(False), self._block(True)
         total = shape.layers * block + ends_bytes(shape, self.forward)
         total += shape.decoders * decoder * written
+        total *= 1 + self.held.critics
         if not self.held.headless:
             total += head_bytes(shape, self.forward, trains=self.learning.everything) * (written if decoder else 1)
         return total * self.tokens

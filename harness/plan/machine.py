@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from harness import catalogue, environments
@@ -16,13 +17,22 @@ from harness.contract import Hardware
 
 @dataclass(frozen=True)
 class Machine:
-    """Cores, CUDA devices, the names of the environments that are set up, and bytes of memory (of one device)."""
+    """Cores, CUDA devices, the names of the environments that are set up, and bytes of memory.
+
+    ``cuda_memory_bytes`` is that of one device; None asks the machine when it is needed, which takes a moment.
+    """
 
     cores: int
     cuda_devices: int
     environments: frozenset[str] = frozenset({"main"})
     memory_bytes: float = float("inf")
-    cuda_memory_bytes: float = float("inf")
+    cuda_memory_bytes: float | None = None
+
+    def memory_of(self, hardware: Hardware) -> float:
+        """Bytes that a step may take there; infinite where nobody knows."""
+        if hardware.device != "cuda":
+            return self.memory_bytes
+        return _cuda_memory_bytes() if self.cuda_memory_bytes is None else self.cuda_memory_bytes
 
     def lacks(self, hardware: Hardware) -> str | None:
         """Return why this machine is not that hardware, or None."""
@@ -50,11 +60,9 @@ class Machine:
 
 def this_machine() -> Machine:
     """Look at the machine that this process runs on."""
-    devices = _cuda_devices()
     return Machine(
-        cores=_cores(), cuda_devices=devices, environments=environments.ready(), memory_bytes=_memory_bytes(),
-        cuda_memory_bytes=_cuda_memory_bytes() if devices else 0.0,
-    )  # fmt: skip
+        cores=_cores(), cuda_devices=_cuda_devices(), environments=environments.ready(), memory_bytes=_memory_bytes()
+    )
 
 
 def _memory_bytes() -> float:
@@ -66,6 +74,7 @@ def _memory_bytes() -> float:
     return total
 
 
+@cache
 def _cuda_memory_bytes() -> float:
     """Memory of the smallest device, as the vendor's tool says; without it, no limit is known."""
     tool = shutil.which("nvidia-smi")

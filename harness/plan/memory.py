@@ -88,7 +88,8 @@ class Doubts:
         """Predicted bytes of every runnable step that has more than the machine, by the step's id."""
         found = {}
         for step in steps:
-            if step.state == RUNNABLE and (size := self.bytes_of(step)) and size > self._room(step.hardware):
+            size = self.bytes_of(step) if step.state == RUNNABLE else None
+            if size is not None and size > self.machine.memory_of(step.hardware):
                 found[step.id] = size
         return found
 
@@ -136,9 +137,6 @@ class Doubts:
                 return None
             held = after
         return held
-
-    def _room(self, hardware: Hardware) -> float:
-        return self.machine.cuda_memory_bytes if hardware.device == "cuda" else self.machine.memory_bytes
 
 
 def _training(

@@ -18,9 +18,10 @@ from harness.metrics import metric as declared
 from harness.report.document import Figure
 
 WIDTH, HEIGHT = 360, 230
+# Told apart with every common colour blindness: Okabe and Ito's (2008), then Paul Tol's muted ones.
 COLORS = [
-    "#4c78a8", "#e45756", "#54a24b", "#b279a2", "#f58518", "#72b7b2", "#9d755d", "#d6a800", "#ff9da6", "#7f7f7f",
-    "#1b9e77", "#a6761d", "#2f2f8f", "#c51b7d", "#66a61e", "#555555",
+    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933", "#332288", "#44aa99",
+    "#aa4499", "#ddcc77", "#117733", "#cc6677", "#88ccee", "#7f7f7f",
 ]  # fmt: skip
 FONT = "system-ui, 'DejaVu Sans', sans-serif"
 MOST_LINES = 400

@@ -20,6 +20,7 @@ from harness.models.reward import alignment_tokenizer, check_tokenizer, open_rew
 from harness.models.sampling import plain_generation
 from harness.training.alignment import aligned, check_unmoved, fingerprint, frozen_copy
 from harness.training.change import all_weights, merged_first, open_or_make
+from harness.training.memory import foretell
 from harness.training.optimizers import build_optimizer, never_reached
 from harness.training.preferences import prompts_that_fit
 from harness.training.seeding import seed_everything
@@ -58,6 +59,7 @@ def proximal_policy(job: Job, reward: Any = None) -> Checkpoint:
         trainer = _trainer(job, setup, policy, reference, reward, value, tokenizer, [ids for _, ids in prompts])
         watch = Watch(job.meter, trainer, setup, params)
         _observe(job, setup, policy, trainer)
+        foretell(job, replace(setup, micro_batch_size=setup.micro_batch_size // params.mini_batches), tokenizer)
     seed_everything(job.seed)
     # On the last batch of the prompts accelerate would step at every micro-batch.
     trainer.accelerator.gradient_state.plugin_kwargs["sync_with_dataloader"] = False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from harness.cli.tables import doubts_in_words
 from harness.plan.machine import Machine, this_machine
 from harness.plan.memory import LIBRARIES
@@ -82,11 +80,16 @@ def test_several_processes_share_the_machine():
     assert size(2) > 1.9 * LIBRARIES > size(1)
 
 
-@pytest.mark.parametrize("method", ["ppo", "bpe(vocab_size=300) > clm"])
-def test_what_is_not_predicted_is_not_doubted(method):
-    text = f"name: d\nmodel: embedded\nmethod: '{method}'\nbudget: {{steps: 5, batch_size: 8, sequence_length: 64}}"
-    assert not [step for step in planned(0.0001, text).steps if step.id in planned(0.0001, text).doubts
-                and step.stage.call.name == "ppo"]  # fmt: skip
+def test_what_is_not_predicted_is_not_doubted():
+    text = """
+name: d
+models: {tiny: {architecture: llama}}
+model: tiny
+method: tiktoken(encoding=gpt2) > clm
+budget: {steps: 5, batch_size: 8, sequence_length: 64}
+"""
+    found = planned(0.0001, text)
+    assert [step.operation for step in found.steps] == ["train", "train"] and not found.doubts
 
 
 def test_this_machine_knows_its_memory():

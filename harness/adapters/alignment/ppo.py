@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.contract import Checkpoint, Job, param
+from harness.memory.held import Held
 from harness.training.aligned import Aligned, PairParams
 
 
@@ -43,6 +44,13 @@ class Ppo(Aligned):
         super().__init__(params)
         if params.reward is None:
             self.takes = frozenset({*self.takes, "reward"})
+
+    def holds(self, model: Held) -> Held:
+        """Policy and value model learn beside the policy's reference and the reward model: four models.
+
+        The update is predicted, not the writing of answers before it.
+        """
+        return model.training().with_critic().next_to(model.shape, model.shape, losses=2)
 
     def train(self, job: Job) -> Checkpoint:
         """Train the policy on the prompts of the pairs."""
