@@ -73,7 +73,7 @@ def test_markdown_is_the_golden_one(document: Document) -> None:
 
 def test_sections_come_in_reading_order(document: Document) -> None:
     assert [one.title for one in document.sections] == [
-        "Results", "Compression and distance from the reference", "What compression costs and gives", "Training",
+        "Explore", "Decide", "Results", "Compression and distance from the reference", "What compression costs and gives", "Training",
         "Speed of generation",
         "Quality against memory and speed", "Time ledger and memory by span", "Validity flags",
         "Machine, versions and commands", "How each metric is measured", "Notes on data and models",
@@ -186,7 +186,8 @@ def test_the_page_needs_nothing_but_itself(page: str, document: Document) -> Non
     links = _Links()
     links.feed(page)
     files = {figure.file for figure in document.figures()}
-    assert all(link.startswith("#") or link in files for link in links.found), links.found
+    assert document.up == "../index.html", "the way to all reports, which the command line writes beside them"
+    assert all(link.startswith("#") or link in {*files, document.up} for link in links.found), links.found
     assert {link[1:] for link in links.found if link.startswith("#")} <= links.anchors
     assert "default-src 'none'" in page
     css = page.split("<style>", 1)[1].split("</style>", 1)[0]
