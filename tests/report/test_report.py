@@ -73,7 +73,8 @@ def test_markdown_is_the_golden_one(document: Document) -> None:
 
 def test_sections_come_in_reading_order(document: Document) -> None:
     assert [one.title for one in document.sections] == [
-        "Explore", "Decide", "Results", "Compression and distance from the reference", "What compression costs and gives", "Training",
+        "Explore", "Decide", "Results", "Compression and distance from the reference",
+        "What compression costs and gives", "Training",
         "Speed of generation",
         "Quality against memory and speed", "Time ledger and memory by span", "Validity flags",
         "Machine, versions and commands", "How each metric is measured", "Notes on data and models",
