@@ -2,8 +2,8 @@
 
 A candidate has its quality loss against the best of its table with an interval, the memory and seconds that it takes,
 and its decoding speed. A constraint is met where the whole interval meets it, missed where none of it does, and
-undecided in between: what is undecided is shown and never recommended. ``harness/report/templates/choose.js`` says the
-same in the page; a test compares the two on every candidate and thousands of constraints.
+undecided in between. What is undecided is shown and never recommended, nor is what was not measured by the goal.
+``harness/report/templates/choose.js`` says the same in the page; a test compares the two on random tables.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 GOALS = ("quality", "speed", "memory")
+ATTRIBUTE = {"quality": "loss", "speed": "speed", "memory": "memory"}
+# A bound of nothing at all: distances from it are still in order.
+TINY = 1e-12
 MEETS, UNDECIDED, MISSES = "meets", "undecided", "misses"
 
 
@@ -149,12 +152,14 @@ def _judged(
     kept, excluded = [], []
     for one in candidates:
         told = {name: verdict(getattr(one, name), bound) for name, bound in constraints.given().items()}
+        if _of_goal(one, goal) is None:  # what it is to be ranked by was not measured
+            told[ATTRIBUTE[goal]] = MISSES
         wrong = [name for name, how in told.items() if how != MEETS]
         if not wrong:
             kept.append(one)
             continue
         needed = {name: _needed(one, name) for name in wrong}
-        factors = [_factor(needed[name], constraints.given()[name]) for name in wrong]
+        factors = [_factor(needed[name], constraints.given().get(name, 0.0)) for name in wrong]
         undecided = all(told[name] == UNDECIDED for name in wrong)
         excluded.append(Excluded(one, needed, undecided, max(factors)))
     return sorted(kept, key=lambda one: _rank(one, goal)), excluded
@@ -168,7 +173,8 @@ def _rank(one: Candidate, goal: str) -> tuple[float, float, str]:
 
 
 def _of_goal(one: Candidate, goal: str) -> Amount | None:
-    return {"quality": one.loss, "speed": one.speed, "memory": one.memory}[goal]
+    found: Amount | None = getattr(one, ATTRIBUTE[goal])
+    return found
 
 
 def _needed(one: Candidate, name: str) -> float | None:
@@ -179,7 +185,7 @@ def _needed(one: Candidate, name: str) -> float | None:
 def _factor(needed: float | None, bound: float) -> float:
     if needed is None:
         return float("inf")
-    return needed / bound if bound > 0 else float("inf")
+    return needed / max(bound, TINY)
 
 
 def _looser(

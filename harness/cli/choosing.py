@@ -14,10 +14,10 @@ from harness.contract import Budget, Hardware
 from harness.errors import HarnessError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from harness.analyse.choose import Candidate, Choice
+    from harness.analyse.choose import Candidate, Choice, Constraints
     from harness.report.candidates import Question
 
-NAMES = {"memory": "memory", "loss": "quality loss", "seconds": "time"}
+NAMES = {"memory": "memory", "loss": "quality loss", "seconds": "time", "speed": "speed"}
 _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hours": 3600, "hour": 3600, "d": 86_400}
 
 
@@ -46,23 +46,19 @@ class Asked:
 
 def show_choice(asked: Asked, results: Path, reports: Path | None, *, as_json: bool) -> int:
     """Choose and show the answer; 1 where nothing meets the constraints."""
-    from harness.analyse.choose import GOALS, Constraints, choose
+    from harness.analyse.choose import choose
 
-    if asked.goal not in GOALS:
-        raise UsageError(f"unknown goal '{asked.goal}'{did_you_mean(asked.goal, GOALS)}; known: {', '.join(GOALS)}")
-    bounds = Constraints(
-        memory=None if asked.memory is None else bytes_of(asked.memory),
-        loss=None if asked.loss is None else share_of(asked.loss),
-        seconds=None if asked.time is None else seconds_of(asked.time),
-    )
+    bounds = constraints_of(asked)
     from harness.report.build import content_of
     from harness.report.candidates import candidates_of, question_of
     from harness.report.recipes import recipe_of
 
     content = content_of(results, asked.suite)
     question = question_of(content, model=asked.model, hardware=asked.hardware, quality=asked.quality)
-    predict = None if asked.extrapolated is None else _predictor(asked, str(question.which[2]))
+    predict = None if asked.extrapolated is None else _Predictor(asked, str(question.which[2]))
     candidates = candidates_of(content, question, predict)
+    if predict is not None and all(one.memory is None for one in candidates):
+        raise UsageError(f"nothing can be extrapolated to {asked.extrapolated}: {predict.reason}")
     made = choose(candidates, bounds, asked.goal)
     recipe = None if made.winner is None else recipe_of(content, question, made.winner)
     if reports is not None:
@@ -79,6 +75,19 @@ def show_choice(asked: Asked, results: Path, reports: Path | None, *, as_json: b
         if reports is not None:
             print(f"page: {written[0]}")
     return 0 if made.winner is not None else 1
+
+
+def constraints_of(asked: Asked) -> Constraints:
+    """The constraints and the goal as numbers; ``UsageError`` names what is none."""
+    from harness.analyse.choose import GOALS, Constraints
+
+    if asked.goal not in GOALS:
+        raise UsageError(f"unknown goal '{asked.goal}'{did_you_mean(asked.goal, GOALS)}; known: {', '.join(GOALS)}")
+    return Constraints(
+        memory=None if asked.memory is None else bytes_of(asked.memory),
+        loss=None if asked.loss is None else share_of(asked.loss),
+        seconds=None if asked.time is None else seconds_of(asked.time),
+    )
 
 
 def share_of(text: str) -> float:
@@ -144,24 +153,29 @@ def as_document(asked: Asked, question: Question, made: Choice, recipe: str | No
     }  # fmt: skip
 
 
-def _predictor(asked: Asked, hardware: str) -> Any:
-    """What predicts a method's bytes on the model that is asked about; None where it is not known."""
-    from harness.plan.memory import LIBRARIES, held_model, predict_method
-    from harness.plan.methods import Resolver
+class _Predictor:
+    """What a method takes on the model that is asked about; None where it is not known, and why in ``reason``."""
 
-    resolver, model = Resolver(), held_model(asked.extrapolated or "")
-    device = hardware.partition("(")[0]
-    budget = Budget(steps=1, batch_size=asked.batch, sequence_length=asked.sequence)
+    def __init__(self, asked: Asked, hardware: str) -> None:
+        from harness.plan.memory import held_model
+        from harness.plan.methods import Resolver
 
-    def predict(method: str, precision: str) -> float | None:
+        self.resolver, self.model = Resolver(), held_model(asked.extrapolated or "")
+        self.device = hardware.partition("(")[0]
+        self.budget = Budget(steps=1, batch_size=asked.batch, sequence_length=asked.sequence)
+        self.reason = "no method was measured"
+
+    def __call__(self, method: str, precision: str) -> float | None:
+        from harness.plan.memory import LIBRARIES, predict_method
+
+        hardware = Hardware(self.device)
         try:
-            stages = predict_method(resolver.methods(method)[0], model, budget, precision, Hardware(device))
-        except HarnessError:
+            stages = predict_method(self.resolver.methods(method)[0], self.model, self.budget, precision, hardware)
+        except HarnessError as error:
+            self.reason = str(error)
             return None
-        alone = LIBRARIES if device == "cpu" else 0.0
-        return alone + max((stage.prediction.peak for stage in stages), default=0.0)
-
-    return predict
+        alone = LIBRARIES if self.device == "cpu" else 0.0
+        return alone + max(stage.prediction.peak for stage in stages)
 
 
 def _show(asked: Asked, question: Question, made: Choice) -> None:

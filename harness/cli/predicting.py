@@ -9,7 +9,7 @@ from typing import Any
 from harness.contract import PRECISIONS, Budget, Hardware
 from harness.errors import UsageError, did_you_mean
 from harness.memory.prediction import LEFT_OUT
-from harness.plan.memory import OPENED, Stage, held_model, predict_method
+from harness.plan.memory import LIBRARIES, OPENED, Stage, held_model, predict_method
 from harness.plan.methods import Resolver
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
@@ -31,13 +31,12 @@ def show_prediction(
         each, at = resolver.at_precision(one, precision)
         found.append((each.text, at, predict_method(each, held, budget, at, hardware)))
     if as_json:
-        print(json.dumps([_as_json(text, at, stages, room) for text, at, stages in found], indent=1))
+        print(json.dumps([_as_json(text, at, stages, room, hardware) for text, at, stages in found], indent=1))
     else:
         for text, at, stages in found:
-            _show(f"{text} on {model} at {at}, {hardware_in_words(hardware)}", stages, budget, room, hardware.ranks)
+            _show(f"{text} on {model} at {at}, {hardware_in_words(hardware)}", stages, budget, room, hardware)
         print(f"Left out: {LEFT_OUT}.")
-    needed = [_most(stages) for _, _, stages in found]
-    return int(room is not None and bool(needed) and min(needed) > room)
+    return int(room is not None and any(_most(stages, hardware) > room for _, _, stages in found))
 
 
 def bytes_of(text: str) -> float:
@@ -67,11 +66,14 @@ def in_words(size: float) -> str:
     return f"{size:.0f} B"
 
 
-def _most(stages: Sequence[Stage]) -> float:
-    return max(stage.prediction.peak for stage in stages)
+def _most(stages: Sequence[Stage], hardware: Hardware) -> float:
+    """What has to fit: on a CPU the libraries of every process too, on GPUs one rank's device."""
+    most = max(stage.prediction.peak for stage in stages)
+    return most if hardware.device == "cuda" else (most + LIBRARIES) * hardware.ranks
 
 
-def _show(title: str, stages: Sequence[Stage], budget: Budget, room: float | None, ranks: int) -> None:
+def _show(title: str, stages: Sequence[Stage], budget: Budget, room: float | None, hardware: Hardware
+) -> None:  # fmt: skip
     print(title)
     for stage in stages:
         if stage.text == OPENED:
@@ -80,15 +82,18 @@ def _show(title: str, stages: Sequence[Stage], budget: Budget, room: float | Non
             print(f"  {stage.text}: {stage.parameters:,} parameters, {stage.trained:,} of them learn")
         for name, value in stage.prediction.parts.items():
             print(f"    {name:<18} {in_words(value):>9}")
-        whose = f" on each of {ranks} ranks" if ranks > 1 else ""
+        whose = f" on each of {hardware.ranks} ranks" if hardware.ranks > 1 else ""
         print(f"    {'at once':<18} {in_words(stage.prediction.peak):>9}{whose}, when {stage.prediction.at}")
     if room is not None:
-        needed = _most(stages)
+        needed = _most(stages, hardware)
         verdict = "fits" if needed <= room else "does not fit"
-        print(f"  {verdict} {in_words(room)}: {in_words(needed)} predicted, {needed / room:.0%}")
+        libraries = "" if hardware.device == "cuda" else ", libraries included"
+        print(f"  {verdict} {in_words(room)}: {in_words(needed)} predicted{libraries}")
 
 
-def _as_json(text: str, precision: str, stages: Sequence[Stage], room: float | None) -> dict[str, Any]:
+def _as_json(
+    text: str, precision: str, stages: Sequence[Stage], room: float | None, hardware: Hardware
+) -> dict[str, Any]:
     found: dict[str, Any] = {
         "method": text,
         "precision": precision,
@@ -100,6 +105,6 @@ def _as_json(text: str, precision: str, stages: Sequence[Stage], room: float | N
             }
             for one in stages
         ],
-        "peak_bytes": _most(stages),
+        "peak_bytes": max(one.prediction.peak for one in stages),
     }  # fmt: skip
-    return found if room is None else found | {"fits": _most(stages) <= room}
+    return found if room is None else found | {"fits": _most(stages, hardware) <= room}

@@ -6,12 +6,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from harness.cli.choosing import Asked, show_choice
+from harness.cli.choosing import Asked, constraints_of, show_choice
 from harness.cli.predicting import bytes_of, in_words
 from harness.cli.running import run_suite
-from harness.errors import DataError, StoreError
+from harness.errors import DataError, ModelError, StoreError
 from harness.plan.first_look import first_look, slug
 from harness.plan.machine import this_machine
+from harness.plan.memory import held_model
 from harness.plan.plan import plan
 from harness.plan.suite import load_text
 
@@ -20,11 +21,16 @@ def try_on(
     asked: Asked, model: str, file: Path, results: Path, reports: Path, *, steps: int, dry: bool
 ) -> int:
     """Write the suite, run what it lacks, show the table, the answer and where the pages are; the exit code."""
+    constraints_of(asked)  # what is no constraint is said before anything is measured
     if not file.is_file():
         raise DataError(f"data file '{file}' does not exist")
     word = _model(model)
     name = f"try-{slug(Path(model.removeprefix('hub:')).name)}-{slug(file.stem)}"
     look = partial(first_look, name, word, file, steps=steps, batch=asked.batch, sequence=asked.sequence)
+    try:
+        held_model(word)
+    except ModelError as error:
+        print(f"memory is not predicted, nothing is left out for it: {error}")
     too_large = _too_large(look(tunes=False), asked.memory)
     text = look(without=list(too_large))
     for method, size in too_large.items():

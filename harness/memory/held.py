@@ -126,6 +126,10 @@ class Held:
         )  # fmt: skip
         return replace(self, shape=smaller)
 
+    def without_types(self) -> Held:
+        """Without token types, as DistilBERT is."""
+        return replace(self, shape=replace(self.shape, types=0))
+
     def _learning(self, learning: Learning, view: str | None, **rest: Any) -> Held:
         """A stage begins: adapters of an earlier one are merged, and what stood beside it is gone."""
         headless = view in ("labels", "choices")

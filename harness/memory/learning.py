@@ -87,7 +87,7 @@ class LowRank(Learning):
         if self.targets == "all-linear":
             return True
         named = self.targets.split(",") if self.targets else _QUERY_AND_VALUE[shape.family]
-        return linear.name in [name.strip() for name in named]
+        return linear.name in [name.strip().rpartition(".")[2] for name in named]
 
     def added_bytes(self, shape: Shape, types: Types, decoder: bool) -> float:
         """What A gives, which B reads; DoRA also keeps the products that it scales, dropout its mask and result."""

@@ -35,10 +35,14 @@ FIRST_STEPS = 20e6
 
 @dataclass(frozen=True)
 class Prediction:
-    """Bytes per rank: ``parts`` by what they are, and ``moments`` by when: the parts that lie in memory then."""
+    """Bytes per rank: ``parts`` by what they are, and ``moments`` by when: the parts that lie in memory then.
+
+    ``trained`` is how many values learn.
+    """
 
     parts: Mapping[str, float]
     moments: Mapping[str, float]
+    trained: int = 0
 
     @property
     def peak(self) -> float:
@@ -61,10 +65,11 @@ def predict_opened(held: Held, precision: str, batch: int, length: int) -> Predi
     shape = held.shape
     value = _value_bytes(precision)
     layers = shape.layers + shape.decoders
+    positions = length + getattr(held.learning, "length", 0)  # a prefix has keys and values too
     added = 4.0 * held.learning.parameters(shape) if held.learning.apart else 0.0
     parts = {
         "weights": stored_bytes(held, precision) + added,
-        "keys and values": 2.0 * layers * shape.kv_width * batch * length * _product_bytes(precision),
+        "keys and values": 2.0 * layers * shape.kv_width * batch * positions * _product_bytes(precision),
         "logits": float(batch * shape.vocabulary * max(4, value)),
     }
     return Prediction(parts, {"it generates": sum(parts.values())})
@@ -129,7 +134,7 @@ class _Training:
             "the last block goes back": static + parts["gradients"] + self._embedding_gradient() + self._block_back(),
             "the optimizer steps": static + parts["gradients"] + self._optimizer_temporaries(),
         }
-        return Prediction({name: value for name, value in parts.items() if value}, moments)
+        return Prediction({name: value for name, value in parts.items() if value}, moments, self.trained)
 
     @property
     def _state_name(self) -> str:
@@ -143,7 +148,7 @@ class _Training:
     def weights(self) -> float:
         """What the model holds, and what was added to it."""
         added = self.value * (self.trained if self.learning.apart else self.critics)
-        if self.divided_in_16_bits:
+        if self.divided_in_16_bits and self.held.storage is None:
             return (2.0 * self.shape.parameters + added) / (self.ranks if self.zero == 3 else 1)
         return (stored_bytes(self.held, self.setup.precision) + added) / (self.ranks if self.zero == 3 else 1)
 

@@ -13,6 +13,7 @@ from typing import Any
 from harness.errors import ModelError, did_you_mean
 from harness.models.architectures import ARCHITECTURES, SIZES
 
+MOST = 10**8
 # Models that share a layout, by what their configuration calls them.
 FAMILIES = {
     "llama": "llama", "mistral": "llama", "qwen2": "llama", "gpt2": "gpt2", "bert": "bert", "distilbert": "bert",
@@ -58,6 +59,8 @@ class Shape:
     decoders: int = 0
     types: int = 0
     biased_qkv: bool = False
+    biased_output: bool = False
+    biased_network: bool = False
     gated: bool = False
     relative: int = 0
 
@@ -131,10 +134,28 @@ def shape_of(config: Mapping[str, Any]) -> Shape:
     if name not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise ModelError(f"no memory model for model_type '{name}'{did_you_mean(name, FAMILIES)}; known: {known}")
+    if config.get("quantization_config"):
+        raise ModelError(f"this {name} is quantised already: give the configuration of the plain model")
     try:
-        return _READERS[FAMILIES[name]](config)
+        found = _READERS[FAMILIES[name]](config)
     except KeyError as missing:
         raise ModelError(f"the configuration of this {name} does not say {missing.args[0]}") from None
+    except (TypeError, ValueError, ArithmeticError):
+        raise ModelError(f"the sizes in the configuration of this {name} are no numbers that make a model") from None
+    return _checked(found, name)
+
+
+def _checked(shape: Shape, name: str) -> Shape:
+    """The shape, where its sizes can be those of a model."""
+    sizes = {"hidden size": shape.hidden, "intermediate size": shape.intermediate, "layers": shape.layers,
+             "heads": shape.heads, "key-value heads": shape.kv_heads, "head size": shape.head_size,
+             "vocabulary": shape.vocabulary}  # fmt: skip
+    for what, size in sizes.items():
+        if type(size) is not int or not 0 < size < MOST:
+            raise ModelError(f"the configuration of this {name} gives {str(size)[:30]} for its {what}")
+    if shape.heads % shape.kv_heads:
+        raise ModelError(f"{shape.heads} heads of this {name} do not share {shape.kv_heads} key-value heads evenly")
+    return shape
 
 
 def shape_of_sizes(spec: Mapping[str, Any]) -> Shape:
@@ -162,6 +183,7 @@ def _llama(config: Mapping[str, Any]) -> Shape:
         head_size=config.get("head_dim") or hidden // heads, vocabulary=config["vocab_size"],
         positions=config.get("max_position_embeddings", 0), tied=bool(config.get("tie_word_embeddings", False)),
         biased_qkv=config["model_type"] == "qwen2" or bool(config.get("attention_bias", False)),
+        biased_output=bool(config.get("attention_bias", False)), biased_network=bool(config.get("mlp_bias", False)),
     )  # fmt: skip
 
 
@@ -202,6 +224,8 @@ def _t5(config: Mapping[str, Any]) -> Shape:
 
 def _bart(config: Mapping[str, Any]) -> Shape:
     heads, hidden = config["encoder_attention_heads"], config["d_model"]
+    if config.get("decoder_ffn_dim", config["encoder_ffn_dim"]) != config["encoder_ffn_dim"]:
+        raise ModelError("no memory model for a bart whose halves have feed-forward networks of different widths")
     return Shape(
         family="bart", kind="seq2seq", hidden=hidden, intermediate=config["encoder_ffn_dim"],
         layers=config["encoder_layers"], decoders=config["decoder_layers"], heads=heads, kv_heads=heads,
@@ -217,9 +241,11 @@ def _llama_linears(shape: Shape, decoder: bool) -> list[Linear]:
     hidden, wide, bias = shape.hidden, shape.intermediate, shape.biased_qkv
     return [
         Linear("q_proj", shape.width, hidden, "stream", bias), Linear("k_proj", shape.kv_width, hidden, "stream", bias),
-        Linear("v_proj", shape.kv_width, hidden, "stream", bias), Linear("o_proj", hidden, shape.width, "mixed"),
-        Linear("gate_proj", wide, hidden, "ff"), Linear("up_proj", wide, hidden, "ff"),
-        Linear("down_proj", hidden, wide, "inner"),
+        Linear("v_proj", shape.kv_width, hidden, "stream", bias),
+        Linear("o_proj", hidden, shape.width, "mixed", shape.biased_output),
+        Linear("gate_proj", wide, hidden, "ff", shape.biased_network),
+        Linear("up_proj", wide, hidden, "ff", shape.biased_network),
+        Linear("down_proj", hidden, wide, "inner", shape.biased_network),
     ]  # fmt: skip
 
 

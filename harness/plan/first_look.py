@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -131,17 +130,19 @@ def _columns(file: Path) -> list[str] | None:
     kind = format_of(file, None)
     if kind == "text":
         return None
-    if kind == "parquet":
-        import pyarrow.parquet
-
-        return list(pyarrow.parquet.read_schema(file).names)
     try:
-        with file.open(encoding="utf-8", newline="") as stream:
+        if kind == "parquet":
+            import pyarrow.parquet
+
+            return list(pyarrow.parquet.read_schema(file).names)
+        with file.open(encoding="utf-8-sig", newline="") as stream:
             if kind in ("csv", "tsv"):
                 return next(csv.reader(stream, delimiter="\t" if kind == "tsv" else ","), [])
-            row = json.load(stream) if kind == "json" else json.loads("".join(islice(stream, 1)) or "null")
-    except (OSError, ValueError) as error:
-        raise DataError(f"{file.name} cannot be read as {kind}: {error}") from None
+            first = next((line for line in stream if line.strip()), "null")
+            row = json.loads(first + stream.read()) if kind == "json" else json.loads(first)
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
+        raise DataError(f"{file.name} cannot be read as {kind}: {str(error).splitlines()[0]}") from None
+    row = row["data"] if isinstance(row, dict) and isinstance(row.get("data"), list) else row
     row = row[0] if isinstance(row, list) and row else row
     if not isinstance(row, dict):
         raise DataError(f"{file.name} cannot be read as {kind}: its first row is no object with columns")

@@ -45,18 +45,19 @@ def predict_method(
     """
     found, held = [], model
     for stage in method.stages:
-        held, known = _after(stage, held), held
-        _check(stage, known, precision, hardware)
+        before, held = held, _after(stage, held)
+        _check(stage, before, held, budget, precision, hardware)
         if stage.learns:
-            shape, learning = held.shape, held.learning
-            trained = learning.parameters(shape)
-            parameters = shape.parameters + (trained if learning.apart else 0)
             prediction = _training(stage, held, stage.budget(budget, 1) or budget, precision, hardware)
-            found.append(Stage(stage.text, parameters, trained, prediction))
-    if held.headless or held.shape.kind != "causal":
-        return found
-    opened = predict_opened(held, precision, budget.batch_size, budget.sequence_length)
-    return [*found, Stage(OPENED, held.shape.parameters, 0, opened)]
+            added = prediction.trained if held.learning.apart else 0
+            found.append(Stage(stage.text, held.shape.parameters + added, prediction.trained, prediction))
+    # Ranks are for training: what is opened is not divided over them.
+    if not held.headless and held.shape.kind == "causal" and hardware.ranks == 1:
+        opened = predict_opened(held, precision, budget.batch_size, budget.sequence_length)
+        found.append(Stage(OPENED, held.shape.parameters, 0, opened))
+    if not found:
+        raise UsageError(f"'{method.text}' trains nothing, and a {held.shape.kind} model generates nothing to predict")
+    return found
 
 
 def held_model(word: str) -> Held:
@@ -157,14 +158,28 @@ def _after(stage: ResolvedStage, held: Held) -> Held:
     return after
 
 
-def _check(stage: ResolvedStage, held: Held, precision: str, hardware: Hardware) -> None:
+def _check(
+    stage: ResolvedStage, before: Held, held: Held, budget: Budget, precision: str, hardware: Hardware
+) -> None:
     for call in stage.everyone:
         if reason := call.adapter.skip(precision, hardware):
             raise UsageError(reason)
+    name, shape, makes_tokenizer = stage.call.name, before.shape, stage.call.kind.gives == {"tokenizer"}
     kinds = stage.call.adapter.kinds - {"blank"}
-    if held.shape.kind not in kinds and stage.call.kind.gives != {"tokenizer"}:
-        works_on = " or ".join(sorted(kinds))
-        raise UsageError(f"{stage.call.name} works on {works_on} models, this one is {held.shape.kind}")
+    if shape.kind not in kinds and not makes_tokenizer:
+        raise UsageError(f"{name} works on {' or '.join(sorted(kinds))} models, this one is {shape.kind}")
+    if before.headless and not makes_tokenizer:
+        raise UsageError(f"{name} cannot follow a stage that put another head on the model")
+    if not stage.learns:
+        return
+    if before.storage is not None and held.learning.everything:
+        raise UsageError(f"quantised weights cannot be trained: put {name} before the compression")
+    if not held.learning.parameters(held.shape):
+        names = ", ".join(dict.fromkeys(one.name for one in shape.linears()))
+        raise UsageError(f"nothing of this model would learn by {stage.call.text}: its matrices are {names}")
+    own = budget.of_stage(stage.call.params)
+    if shape.positions and own.sequence_length > shape.positions:
+        raise UsageError(f"{own.sequence_length} tokens are more than the model's context of {shape.positions}")
 
 
 def _held(model: ModelSource) -> Held:
@@ -200,7 +215,7 @@ def _configuration(file: Path) -> Mapping[str, Any]:
         found = json.loads(file.read_text())
     except OSError as error:
         raise ModelError(f"cannot read {file}: {error.strerror}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ModelError(f"{file} is not valid JSON") from None
     if not isinstance(found, dict):
         raise ModelError(f"{file} is no model configuration: it holds a {type(found).__name__}")

@@ -52,7 +52,7 @@ def question_of(content: Content, *, model: str | None, hardware: str | None, qu
         known = ", ".join(dict.fromkeys(name for one in asked for name in one))
         raise UsageError(f"no quality '{quality}'{did_you_mean(quality or '', known.split(', '))}; measured: {known}")
     task, metric = kept[0]
-    lines = [(one, line) for one in content.groups(which) if (line := content.score(one.key, task, metric))]
+    lines = [(one, line) for one in _done(content, which) if (line := content.score(one.key, task, metric))]
     better = min if declared(metric).direction == "lower" else max
     best, line = better(lines, key=lambda pair: pair[1]["value"])
     return Question(which, task, metric, best, line["value"])
@@ -63,9 +63,13 @@ def candidates_of(content: Content, question: Question, predict: Predict | None 
 
     ``predict(method, precision)`` gives the bytes that a method takes on another model, in place of what was measured.
     """
-    done = [one for one in content.groups(question.which) if one.status == "done"]
+    done = _done(content, question.which)
     lines = {one.key: content.score(one.key, question.task, question.metric) for one in done}
     return [_candidate(content, question, one, lines, predict) for one in done]
+
+
+def _done(content: Content, which: Key) -> list[Outcome]:
+    return [one for one in content.groups(which) if one.status == "done"]
 
 
 def unmeasured(content: Content, question: Question) -> dict[str, str]:
@@ -110,10 +114,9 @@ def _is_on(found: str, hardware: str | None) -> bool:
 
 
 def _measures(content: Content, which: Key) -> Iterable[tuple[str, str]]:
-    groups = content.groups(which)
     for metric in QUALITY:
         for task in content.tasks_with(metric):
-            if sum(content.score(one.key, task, metric) is not None for one in groups) > 1:
+            if any(content.score(one.key, task, metric) is not None for one in _done(content, which)):
                 yield task, metric
 
 

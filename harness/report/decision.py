@@ -22,7 +22,8 @@ EXPLANATION = (
     "undecided, and nothing undecided is recommended. Tied: the difference from the recommended one cannot be told "
     "from none. Times and speeds are those of one run after another: small differences between them are not settled."
 )
-NAMES = {"memory": ("memory", "B"), "loss": ("quality loss", "share"), "seconds": ("time", "s")}
+NAMES = {"memory": ("memory", "B"), "loss": ("quality loss", "share"), "seconds": ("time", "s"),
+         "speed": ("speed", "1")}  # fmt: skip
 
 
 def build_decision(

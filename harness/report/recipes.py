@@ -39,7 +39,8 @@ def plain_recipe(method: ResolvedMethod, setups: Mapping[str, Mapping[str, Any]]
     lines = [*imports, "", *opening]
     for place, (stage, code) in enumerate(zip(method.stages, codes, strict=True), start=1):
         last = place == len(codes)
-        lines += ["", f"# {stage.text}", f'target = "step{place}"', code.make]
+        target = [] if code.make.startswith("target =") else [f'target = "step{place}"']
+        lines += ["", f"# {stage.text}", *target, code.make]
         if not last:
             lines.append(code.merge or "source = target")
     return "\n".join([*lines, "", "# to use it", codes[-1].use]) + "\n"

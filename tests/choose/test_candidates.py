@@ -117,6 +117,7 @@ def test_another_models_memory_is_predicted_and_said_to_be(quick):
         (["--hardware", "cuda"], "this suite has no table of cuda"),
         (["--quality", "perplexety"], "no quality 'perplexety'; did you mean 'perplexity'?"),
         (["--extrapolate-to", "llama-8b"], "unknown model 'llama-8b'; did you mean 'llama-"),
+        (["--extrapolate-to", "bert-base"], "nothing can be extrapolated to bert-base"),
     ],
 )
 def test_wrong_use_is_one_line(options, words):

@@ -93,6 +93,19 @@ def test_an_interval_across_the_bound_is_undecided_and_not_recommended():
     assert dict(found.excluded[0].by) == {"memory": 1.1e9}
 
 
+@pytest.mark.parametrize(("goal", "missing"), [("quality", "loss"), ("speed", "speed"), ("memory", "memory")])
+def test_what_was_not_measured_by_the_goal_is_not_recommended(goal, missing):
+    found = choose([one("a", **{missing: None}), one("b", loss=0.5, memory=9e9, speed=1)], Constraints(), goal)
+    assert ids(found.ranked) == ["b"] and [dict(miss.by) for miss in found.excluded] == [{missing: None}]
+    nothing = choose([one("a", **{missing: None})], Constraints(), goal)
+    assert nothing.winner is None and not nothing.changes
+
+
+def test_misses_of_a_bound_of_nothing_are_in_order():
+    table = [one("far", loss=0.3), one("near", loss=0.1)]
+    assert [miss.candidate.id for miss in choose(table, Constraints(loss=0.0), "quality").excluded] == ["near", "far"]
+
+
 def test_ties_are_told():
     found = choose(TABLE, Constraints(), "quality")
     assert ids(found.tied) == ["int8"] and is_tied(TABLE[1], TABLE[0], "quality"), "either side may say so"

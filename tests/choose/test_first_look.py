@@ -66,6 +66,9 @@ def test_alpacas_input_is_part_of_the_prompt(tmp_path):
         ("a.json", "{", "a.json cannot be read as json"),
         ("a.csv", "x,y\n1,2\n", "a.csv has the columns x, y, which make no view"),
         ("a.bin", "x", "unknown format 'bin'"),
+        ("a.parquet", "no parquet", "a.parquet cannot be read as parquet"),
+        ("a.csv", "x" * 200_000, "a.csv cannot be read as csv: field larger than field limit"),
+        ("a.json", "[" * 100_000, "a.json cannot be read as json"),
     ],
 )
 def test_a_file_that_holds_no_view_is_one_line(name, content, words, tmp_path):
@@ -73,6 +76,19 @@ def test_a_file_that_holds_no_view_is_one_line(name, content, words, tmp_path):
     with pytest.raises(DataError, match=words) as found:
         view_and_columns(tmp_path / name)
     assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "\ufefftext,label\na,b\n"),
+        ("a.jsonl", '\ufeff\n\n{"text": "a", "label": "b"}\n'),
+        ("a.json", '{"data": [{"text": "a",\n "label": "b"}]}'),
+    ],
+)
+def test_what_the_loader_reads_is_read(name, content, tmp_path):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    assert view_and_columns(tmp_path / name) == ("labels", {"text": "text", "label": "label"})
 
 
 def test_names_become_slugs():
@@ -112,6 +128,9 @@ def test_a_suite_of_the_users_own_is_left_alone(tmp_path, monkeypatch):
         (["embedded", "nowhere.txt"], "data file 'nowhere.txt' does not exist"),
         (["nomodel", "mine.jsonl"], "unknown model 'nomodel'"),
         (["embedded", "mine.jsonl", "--memory", "lots"], "'lots' is no amount of memory"),
+        (["embedded", "mine.jsonl", "--goal", "fame"], "unknown goal 'fame'"),
+        (["embedded", "mine.jsonl", "--time", "ages"], "'ages' is no duration"),
+        (["embedded", "mine.jsonl", "--max-quality-loss", "some"], "'some' is no share of quality"),
     ],
 )
 def test_wrong_use_is_one_line(options, words, tmp_path, monkeypatch):

@@ -76,6 +76,23 @@ def test_stored_bits_of_a_matrix(method, bits):
     assert found == pytest.approx(bits, abs=0.01)
 
 
+def test_what_is_printed_as_learning_is_what_has_gradients():
+    for method in ("ppo", "reward_model", "full_finetune", "lora", "dpo"):
+        stage = predicted(method, "gpt2", precision="fp32")[0]
+        assert stage.prediction.parts["gradients"] == 4 * stage.trained, method
+
+
+def test_a_prefix_has_keys_and_values_when_it_is_opened():
+    short, long = (predicted(f"prefix_tuning(prefix_length={length})", "gpt2")[-1].prediction.parts["keys and values"]
+                   for length in (1, 513))  # fmt: skip
+    assert long / short == pytest.approx((512 + 513) / 513)
+
+
+def test_distilbert_is_what_the_library_makes_of_a_bert():
+    stage = predicted("distilbert", "bert-base", precision="fp32", length=128)[0]
+    assert stage.parameters == 66_985_530
+
+
 def test_a_modifier_does_what_it_says():
     whole = predicted("full_finetune", batch=8)[0].prediction
     parts = predicted("full_finetune + gradient_accumulation(steps=8)", batch=8)[0].prediction
@@ -136,6 +153,11 @@ def test_every_technique_says_what_it_holds():
     [
         ("tiktoken(encoding=gpt2) > clm", "gpt2", "the memory of tiktoken is not predicted"),
         ("mlm", "gpt2", "mlm works on masked models, this one is causal"),
+        ("int4 > full_finetune", "gpt2", "quantised weights cannot be trained: put full_finetune before"),
+        ("linear_probe > clm", "gpt2", "clm cannot follow a stage that put another head on the model"),
+        ("lora(target_modules=nonsense)", "gpt2", "nothing of this model would learn by .*: its matrices are c_attn"),
+        ("full_finetune(sequence_length=4096)", "gpt2", "4096 tokens are more than the model's context of 1024"),
+        ("bpe(vocab_size=300)", "bert-base", "trains nothing, and a masked model generates nothing to predict"),
         ("full_finetune + zero", "gpt2", "zero divides over processes"),
         ("full_finetune + gradient_accumulation(steps=3)", "gpt2", "3 steps do not divide a batch of 1 sequences"),
     ],

@@ -53,6 +53,38 @@ def test_published_shapes_have_the_published_parameters(name):
     assert shape_of(PUBLISHED[name]).parameters / 1e6 == pytest.approx(MILLIONS[name], rel=2e-4)
 
 
+LLAMA = {"model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+         "num_attention_heads": 4, "vocab_size": 100}  # fmt: skip
+
+
+@pytest.mark.parametrize("more", [{}, {"attention_bias": True}, {"mlp_bias": True}, {"tie_word_embeddings": True}])
+def test_biases_of_a_llama_are_counted(more):
+    config = transformers.LlamaConfig(**{**LLAMA, **more})
+    assert shape_of(config.to_dict()).parameters == made(config, "causal")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"num_attention_heads": 0}, "no numbers that make a model"),
+        ({"hidden_size": "64"}, "no numbers that make a model"),
+        ({"hidden_size": None}, "no numbers that make a model"),
+        ({"hidden_size": -64}, "gives -64 for its hidden size"),
+        ({"num_hidden_layers": 0}, "gives 0 for its layers"),
+        ({"vocab_size": 64.5}, "gives 64.5 for its vocabulary"),
+        ({"vocab_size": True}, "gives True for its vocabulary"),
+        ({"hidden_size": 10**400}, "gives 1000"),
+        ({"intermediate_size": float("nan")}, "gives nan for its intermediate size"),
+        ({"num_key_value_heads": 3}, "4 heads of this llama do not share 3 key-value heads evenly"),
+        ({"quantization_config": {"bits": 4}}, "quantised already: give the configuration of the plain model"),
+    ],
+)
+def test_sizes_that_make_no_model_are_one_line(wrong, words):
+    with pytest.raises(ModelError, match=words) as found:
+        shape_of({**LLAMA, **wrong})
+    assert "\n" not in str(found.value) and len(str(found.value)) < 200
+
+
 @pytest.mark.parametrize(
     ("config", "words"),
     [

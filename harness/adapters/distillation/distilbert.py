@@ -26,7 +26,7 @@ class DistilBert(Taught):
 
     def holds(self, model: Held) -> Held:
         """Half the layers learn beside the teacher."""
-        student = model.resized(layers=self.params.layers).training()
+        student = model.resized(layers=self.params.layers).without_types().training()
         return student.next_to(model.shape, losses=3, states=bool(self.params.cosine_weight))
 
     def train(self, job: Job) -> Checkpoint:

@@ -41,7 +41,12 @@ function decide(candidates, bounds, goal) {
       if (how === "meets") continue;
       wrong[name] = one[name] === null ? null : one[name][2];
       undecided = undecided && how === "undecided";
-      distance = Math.max(distance, wrong[name] === null || bound <= 0 ? Infinity : wrong[name] / bound);
+      distance = Math.max(distance, wrong[name] === null ? Infinity : wrong[name] / Math.max(bound, 1e-12));
+    }
+    if (ofGoal(one, goal) === null) {  // what it is to be ranked by was not measured
+      wrong[{ quality: "loss", speed: "speed", memory: "memory" }[goal]] = null;
+      undecided = false;
+      distance = Infinity;
     }
     if (Object.keys(wrong).length) excluded.push({ id: one.id, needs: wrong, undecided, distance });
     else ranked.push(one);

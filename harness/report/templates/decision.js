@@ -9,6 +9,7 @@ const units = {
   speed: (value) => `${value >= 100 ? Math.round(value) : value.toPrecision(3)} tokens/s`,
 };
 const words = { memory: "memory", loss: "quality loss", seconds: "time" };
+const named = { ...words, speed: "speed" };
 
 // A slider stands at one of the bounds that make a difference: every candidate's own, a little above.
 function stops(name) {
@@ -74,7 +75,7 @@ function answer() {
   for (const miss of found.excluded) {
     const one = byId.get(miss.id);
     const why = Object.entries(miss.needs).map(([name, needed]) =>
-      needed === null ? `${words[name]} not measured` : `${words[name]} up to ${units[name](needed)}`);
+      needed === null ? `${named[name]} not measured` : `${named[name]} up to ${units[name](needed)}`);
     const numbers = ["loss", "memory", "seconds", "speed"].map((name) => [amount(one, name), "number"]);
     const state = `${miss.undecided ? "undecided" : "no"}: ${why.join(", ")}`;
     rows.push(line([[one.method, "method"], [one.precision, "word"], [state, "reason"], ...numbers], "skipped"));

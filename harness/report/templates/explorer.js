@@ -117,7 +117,8 @@ function picture(rows) {
   });
   const judged = x.direction !== "none" && y.direction !== "none";
   for (const point of points) {
-    point.best = judged && !beaten(point, points, x, y);
+    const rivals = points.filter((other) => other.where === point.where).length > 1;
+    point.best = judged && rivals && !beaten(point, points, x, y);
     point.name = point.best ? point.label : "";
   }
   const axis = (metric) => ({ type: "quantitative", scale: { zero: false },
