@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.claims import AtScale
+from harness.memory.units import in_words
 from harness.plan.memory import held_model, predict_method
 from harness.plan.methods import Resolver
 
@@ -28,7 +29,7 @@ class Predicted:
         asked = self.asked
         ranks = f", {asked.ranks} ranks" if asked.ranks > 1 else ""
         where = f"{asked.model}, {asked.batch} x {asked.sequence} tokens, {asked.precision}{ranks}"
-        return f"predicted at scale: {_size(self.of)} over {_size(self.over)}, {self.ratio:.3g} x ({where})"
+        return f"predicted at scale: {in_words(self.of)} over {in_words(self.over)}, {self.ratio:.3g} x ({where})"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON shows it."""
@@ -46,6 +47,3 @@ def _bytes(asked: AtScale, text: str) -> float:
     stages = predict_method(method, held_model(asked.model), asked.budget, precision, asked.hardware_of(method))
     return max(stage.prediction.peak for stage in stages)
 
-
-def _size(size: float) -> str:
-    return f"{size / 1e12:.3g} TB" if size >= 1e12 else f"{size / 1e9:.3g} GB"

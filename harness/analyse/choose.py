@@ -131,9 +131,7 @@ def is_tied(first: Candidate, other: Candidate, goal: str) -> bool:
     if goal == "quality":
         return other.id in first.ties or first.id in other.ties
     one, two = (_of_goal(each, goal) for each in (first, other))
-    if one is None or two is None:
-        return one is two
-    return one.ends[0] <= two.ends[1] and two.ends[0] <= one.ends[1]
+    return one is not None and two is not None and one.ends[0] <= two.ends[1] and two.ends[0] <= one.ends[1]
 
 
 def verdict(amount: Amount | None, bound: float) -> str:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.predicting import bytes_of, in_words
 from harness.contract import Budget, Hardware
 from harness.errors import HarnessError, UsageError, did_you_mean
+from harness.memory.units import bytes_of
 
 if TYPE_CHECKING:
     from harness.analyse.choose import Candidate, Choice, Constraints
     from harness.report.candidates import Question
 
-NAMES = {"memory": "memory", "loss": "quality loss", "seconds": "time", "speed": "speed"}
 _SECONDS = {"s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hours": 3600, "hour": 3600, "d": 86_400}
 
 
@@ -50,7 +50,7 @@ def show_choice(asked: Asked, results: Path, reports: Path | None, *, as_json: b
 
     bounds = constraints_of(asked)
     from harness.report.build import content_of
-    from harness.report.candidates import candidates_of, question_of
+    from harness.report.candidates import candidates_of, question_of, unmeasured
     from harness.report.recipes import recipe_of
 
     content = content_of(results, asked.suite)
@@ -59,18 +59,19 @@ def show_choice(asked: Asked, results: Path, reports: Path | None, *, as_json: b
     candidates = candidates_of(content, question, predict)
     if predict is not None and all(one.memory is None for one in candidates):
         raise UsageError(f"nothing can be extrapolated to {asked.extrapolated}: {predict.reason}")
-    made = choose(candidates, bounds, asked.goal)
+    made, others = choose(candidates, bounds, asked.goal), unmeasured(content, question)
     recipe = None if made.winner is None else recipe_of(content, question, made.winner)
     if reports is not None:
         from harness.report.decision import build_decision
         from harness.report.index import build_index
 
-        written = build_decision(content, question, candidates, made, recipe, reports / asked.suite / "choose")
+        folder = reports / asked.suite / "choose"
+        written = build_decision(content, question, candidates, made, recipe, folder)
         build_index(reports)
     if as_json:
-        print(json.dumps(as_document(asked, question, made, recipe), indent=1))
+        print(json.dumps(as_document(asked, question, made, recipe) | {"unmeasured": others}, indent=1))
     else:
-        _show(asked, question, made)
+        _show(asked, question, made, others)
         _show_recipe(asked, made, recipe)
         if reports is not None:
             print(f"page: {written[0]}")
@@ -112,19 +113,6 @@ def seconds_of(text: str) -> float:
     if not 0 < value < math.inf:
         raise UsageError(f"'{text}' is no duration: write a number and a unit, like 90s, 20min or 1h")
     return value
-
-
-def duration(seconds: float) -> str:
-    """Seconds in a unit that fits."""
-    for unit, size in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} s"
-
-
-def bound_in_words(name: str, value: float) -> str:
-    """A bound of one constraint with its unit."""
-    return {"memory": in_words, "loss": lambda share: f"{100 * share:.3g} %", "seconds": duration}[name](value)
 
 
 def as_document(asked: Asked, question: Question, made: Choice, recipe: str | None) -> dict[str, Any]:
@@ -178,7 +166,9 @@ class _Predictor:
         return alone + max(stage.prediction.peak for stage in stages)
 
 
-def _show(asked: Asked, question: Question, made: Choice) -> None:
+def _show(asked: Asked, question: Question, made: Choice, others: Mapping[str, str]) -> None:
+    from harness.report.choice_words import bounds_in_words, change_in_words, miss_in_words
+
     model, data, hardware = question.which
     print(f"{asked.suite}: {model}, {data}, {hardware}")
     best = f"the best, {question.best.key[0]} at {question.best.key[3]}"
@@ -186,18 +176,19 @@ def _show(asked: Asked, question: Question, made: Choice) -> None:
     if asked.extrapolated:
         size = f"{asked.batch} x {asked.sequence} tokens"
         print(f"memory: predicted for {asked.extrapolated}, {size}; quality, time and speed: as measured on {model}")
-    given = made.constraints.given().items()
-    bounds = [f"{NAMES[name]} at most {bound_in_words(name, value)}" for name, value in given]
-    print(f"goal: {made.goal}{'; ' if bounds else ''}{', '.join(bounds)}\n")
+    print(f"goal: {made.goal}; {bounds_in_words(made)}\n")
     tied = {one.id for one in made.tied}
     for place, one in enumerate(made.ranked, start=1):
         print(f"{place:>3}  {one.id:<44} {_facts(one)}{'  (tied with the first)' if one.id in tied else ''}")
     if made.winner is None:
-        print("nothing meets these constraints; the nearest misses:")
+        what = "these constraints" if made.constraints.given() else f"the goal: no {made.goal} was measured"
+        print(f"nothing meets {what}; the nearest misses:")
     elif made.excluded:
         print("not recommended, the nearest first:")
     for miss in made.excluded:
-        print(f"  -  {miss.candidate.id:<44} {_reasons(miss.by, made, miss.undecided)}")
+        print(f"  -  {miss.candidate.id:<44} {miss_in_words(miss)}")
+    for name, how in others.items():
+        print(f"  x  {name:<44} {how}")
     if made.changes:
         print("what alone would change the answer:")
     for change in made.changes:
@@ -214,41 +205,17 @@ def _show_recipe(asked: Asked, made: Choice, recipe: str | None) -> None:
         print(f"\nin plain libraries:\n\n{recipe}")
 
 
-def change_in_words(change: Any) -> str:
-    """One change of a constraint and what it would lead to."""
-    bound = bound_in_words(change.constraint, change.bound)
-    follows = "nothing would qualify" if change.winner is None else change.winner.id
-    how = f"of {bound} or more" if change.looser else f"below {bound}"
-    return f"{NAMES[change.constraint]} {how}: {follows}"
-
-
 def _facts(one: Candidate) -> str:
+    from harness.report.choice_words import quantity, spread
+
     told = []
     if one.loss is not None:
-        told.append(f"loses {_percent(one.loss)}")
+        told.append(f"loses {quantity('loss', one.loss.value)} {spread('loss', one.loss)}".strip())
     if one.memory is not None:
-        told.append(f"{in_words(one.memory.value)}{' predicted' if one.predicted else ''}")
+        told.append(f"{quantity('memory', one.memory.value)}{' predicted' if one.predicted else ''}")
     if one.seconds is not None:
-        told.append(f"made in {duration(one.seconds.value)}" if one.seconds.value else "nothing to make")
+        told.append(f"made in {quantity('seconds', one.seconds.value)}" if one.seconds.value else "nothing to make")
     if one.speed is not None:
-        told.append(f"{one.speed.value:.3g} tokens/s")
+        told.append(quantity("speed", one.speed.value))
     return ", ".join(told)
 
-
-def _percent(amount: Any) -> str:
-    low, high = amount.ends
-    bracket = "" if low == high else f" [{100 * low:.2g}, {100 * high:.2g}]"
-    return f"{100 * amount.value:.2g} %{bracket}"
-
-
-def _reasons(by: Any, made: Choice, undecided: bool) -> str:
-    told = []
-    for name, needed in by.items():
-        bound = bound_in_words(name, made.constraints.given()[name])
-        if needed is None:
-            told.append(f"{NAMES[name]} was not measured")
-        elif undecided:
-            told.append(f"{NAMES[name]}: its interval reaches {bound_in_words(name, needed)}, beyond {bound}")
-        else:
-            told.append(f"{NAMES[name]} up to {bound_in_words(name, needed)}, more than {bound}")
-    return "; ".join(told)

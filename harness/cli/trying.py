@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 
 from harness.cli.choosing import Asked, constraints_of, show_choice
-from harness.cli.predicting import bytes_of, in_words
 from harness.cli.running import run_suite
 from harness.errors import DataError, ModelError, StoreError
+from harness.memory.units import bytes_of, in_words
 from harness.plan.first_look import first_look, slug
 from harness.plan.machine import this_machine
 from harness.plan.memory import held_model

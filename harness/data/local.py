@@ -80,6 +80,11 @@ def _read(files: Mapping[str, Path], given: str | None) -> Splits:
     return splits
 
 
+def columns_in(path: Path) -> list[str] | None:
+    """Columns of a file's first row, read as a sweep would read it; None for running text."""
+    return None if format_of(path, None) == "text" else [str(name) for name in _rows(path, None)[0]]
+
+
 def _fingerprint(files: Mapping[str, Path], columns: Mapping[str, Any]) -> str:
     digest = hashlib.sha256(json.dumps(columns, sort_keys=True).encode())
     for split, path in files.items():
@@ -139,7 +144,7 @@ def _json(path: Path) -> list[Row]:
 def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where}: not valid JSON ({error})") from None
 
 

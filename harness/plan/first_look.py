@@ -6,17 +6,16 @@ sense on the model, and by the prediction of memory.
 
 from __future__ import annotations
 
-import csv
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import yaml
 
-from harness.data.local import format_of
+from harness.data.local import columns_in
 from harness.errors import DataError, UsageError
 
 # Names under which the fields of a view are commonly found, the view's own first.
@@ -72,7 +71,7 @@ LOOKS: Mapping[str, Look] = {
 
 def view_and_columns(file: Path) -> tuple[str, dict[str, str | list[str]]]:
     """The view that a file's columns make, and which column is which field; ``DataError`` where they make none."""
-    present = _columns(file)
+    present = columns_in(file)
     if present is None:
         return "text", {"text": "text"}
     named = {field: next((name for name in names if name in present), None) for field, names in ALIASES.items()}
@@ -84,7 +83,8 @@ def view_and_columns(file: Path) -> tuple[str, dict[str, str | list[str]]]:
             columns["prompt"] = ["instruction", "input"]
         return view, columns
     wanted = "; ".join(f"{view}: {', '.join(look.fields)}" for view, look in LOOKS.items())
-    raise DataError(f"{file.name} has the columns {', '.join(present) or 'none'}, which make no view ({wanted})")
+    named_here = shorten(", ".join(present), 200) or "none"
+    raise DataError(f"{file.name} has the columns {named_here}, which make no view ({wanted})")
 
 
 def first_look(
@@ -124,26 +124,3 @@ def slug(text: str) -> str:
 def _techniques(methods: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for method in methods for name in re.findall(r"(?:^|> )([a-z_0-9]+)", method)))
 
-
-def _columns(file: Path) -> list[str] | None:
-    """Columns of the first row; None for running text. ``DataError`` where the file cannot be read so."""
-    kind = format_of(file, None)
-    if kind == "text":
-        return None
-    try:
-        if kind == "parquet":
-            import pyarrow.parquet
-
-            return list(pyarrow.parquet.read_schema(file).names)
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            if kind in ("csv", "tsv"):
-                return next(csv.reader(stream, delimiter="\t" if kind == "tsv" else ","), [])
-            first = next((line for line in stream if line.strip()), "null")
-            row = json.loads(first + stream.read()) if kind == "json" else json.loads(first)
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise DataError(f"{file.name} cannot be read as {kind}: {str(error).splitlines()[0]}") from None
-    row = row["data"] if isinstance(row, dict) and isinstance(row.get("data"), list) else row
-    row = row[0] if isinstance(row, list) and row else row
-    if not isinstance(row, dict):
-        raise DataError(f"{file.name} cannot be read as {kind}: its first row is no object with columns")
-    return list(row)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.analyse.choose import Amount, Candidate, Choice, Excluded
+from harness.analyse.choose import Amount, Candidate, Choice
 from harness.metrics import metric as declared
-from harness.report.candidates import Question
+from harness.report.candidates import Question, unmeasured
+from harness.report.choice_words import bounds_in_words, change_in_words, miss_in_words, quantity, spread
 from harness.report.content import Content
 from harness.report.document import Block, Bullets, Column, Document, Form, Paragraph, Row, Section, Table, Value
-from harness.report.numbers import interval, plain, pretty
+from harness.report.numbers import plain
 from harness.report.results import set_title
 from harness.report.writing import write_document
 
@@ -22,9 +23,6 @@ EXPLANATION = (
     "undecided, and nothing undecided is recommended. Tied: the difference from the recommended one cannot be told "
     "from none. Times and speeds are those of one run after another: small differences between them are not settled."
 )
-NAMES = {"memory": ("memory", "B"), "loss": ("quality loss", "share"), "seconds": ("time", "s"),
-         "speed": ("speed", "1")}  # fmt: skip
-
 
 def build_decision(
     content: Content, question: Question, candidates: Sequence[Candidate], made: Choice, recipe: str | None, out: Path
@@ -40,7 +38,7 @@ def compose_decision(
     winner = made.winner
     told = [
         "Nothing meets the constraints." if winner is None else f"Recommended: {winner.method} at {winner.precision}.",
-        f"Goal: {made.goal}; {_bounds(made)}.",
+        f"Goal: {made.goal}; {bounds_in_words(made)}.",
         f"Quality: {declared(question.metric).label} of {question.task}; best is {question.best.key[0]} at "
         f"{question.best.key[3]} with {plain(question.best_value)}.",
     ]
@@ -48,11 +46,12 @@ def compose_decision(
         told.append(f"Tied with it: {'; '.join(one.id for one in made.tied)}.")
     if any(one.predicted for one in candidates):
         told.append("Memory is predicted for another model than was measured; quality and time are as measured.")
+    changes = [change_in_words(one) for one in made.changes] or ["No single constraint would."]
     form = Form([one.to_dict() for one in candidates], made.goal, made.constraints.given())
     sections = [
         Section("Decide", [form, Paragraph(EXPLANATION, "note")]),
-        Section("The answer as asked", [_table(made)]),
-        Section("What alone would change it", [Bullets(_changes(made) or ["No single constraint would."])]),
+        Section("The answer as asked", [_table(made, unmeasured(content, question))]),
+        Section("What alone would change it", [Bullets(changes)]),
     ]
     if recipe is not None:
         sections.append(Section("In plain libraries", [Paragraph(recipe.strip(), "code")]))
@@ -65,16 +64,10 @@ def compose_decision(
     return Document(f"Decision: {suite}", opening, sections, up="../../index.html")
 
 
-def _bounds(made: Choice) -> str:
-    given = [f"{NAMES[name][0]} at most {pretty(value, NAMES[name][1], 3)}"
-             for name, value in made.constraints.given().items()]  # fmt: skip
-    return ", ".join(given) or "no constraint"
-
-
-def _table(made: Choice) -> Table:
+def _table(made: Choice, others: Mapping[str, str]) -> Table:
     columns = [
         Column("Method", "precision", "method"), Column("Answer", kind="reason"), Column("Quality loss"),
-        Column("Memory"), Column("Making it"), Column("Decoding", "tokens/s"),
+        Column("Memory"), Column("Making it"), Column("Decoding"),
     ]  # fmt: skip
     tied = {one.id for one in made.tied}
     rows = [
@@ -82,35 +75,19 @@ def _table(made: Choice) -> Table:
              "baseline" if one is made.winner else "")
         for one in made.ranked
     ]  # fmt: skip
-    rows += [_row(one.candidate, _miss(one), "skipped") for one in made.excluded]
+    rows += [_row(one.candidate, miss_in_words(one), "skipped") for one in made.excluded]
+    rows += [Row([Value(name, kind="method"), Value(how, kind="reason", span=5)], "failed")
+             for name, how in others.items()]  # fmt: skip
     return Table(columns, rows)
 
 
 def _row(one: Candidate, answer: str, kind: str) -> Row:
-    memory = _value(one.memory, "B")
+    values = [_value(name, getattr(one, name)) for name in ("loss", "memory", "seconds", "speed")]
     if one.predicted and one.memory is not None:
-        memory = Value(memory.text, "predicted")
-    values = [_value(one.loss, "share"), memory, _value(one.seconds, "s"), _value(one.speed, "1")]
+        values[1] = Value(values[1].text, "predicted")
     return Row([Value(one.method, one.precision, kind="method"), Value(answer, kind="reason"), *values], kind)
 
 
-def _value(amount: Amount | None, unit: str) -> Value:
-    return Value() if amount is None else Value(pretty(amount.value, unit, 3), interval(amount.low, amount.high, unit))
+def _value(name: str, amount: Amount | None) -> Value:
+    return Value() if amount is None else Value(quantity(name, amount.value), spread(name, amount))
 
-
-def _miss(miss: Excluded) -> str:
-    told = []
-    for name, needed in miss.by.items():
-        label, unit = NAMES[name]
-        told.append(f"{label} {'not measured' if needed is None else f'up to {pretty(needed, unit, 3)}'}")
-    return f"{'undecided' if miss.undecided else 'no'}: {', '.join(told)}"
-
-
-def _changes(made: Choice) -> list[str]:
-    found = []
-    for one in made.changes:
-        label, unit = NAMES[one.constraint]
-        bound = pretty(one.bound, unit, 3)
-        how = f"of {bound} or more" if one.looser else f"below {bound}"
-        found.append(f"{label} {how}: {'nothing would qualify' if one.winner is None else one.winner.id}")
-    return found

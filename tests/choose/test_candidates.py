@@ -7,6 +7,7 @@ import re
 import shutil
 import statistics
 import subprocess
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from harness.analyse.choose import Constraints, choose
 from harness.cli.commands import app
 from harness.errors import HarnessError, UsageError
 from harness.report.build import content_of
-from harness.report.candidates import candidates_of, question_of
+from harness.report.candidates import candidates_of, question_of, unmeasured
 from harness.report.decision import build_decision, compose_decision
 from harness.report.pages import html, markdown
 
@@ -141,6 +142,34 @@ def test_the_command_answers_in_text_and_json():
     nothing = CliRunner().invoke(app, ["choose", "quick", "--results", str(RESULTS), "--memory", "1MB"])
     assert nothing.exit_code == 1
     assert "nothing meets these constraints; the nearest misses:" in nothing.stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (["finetuning", "--goal", "speed"], "nothing meets the goal: no speed was measured; the nearest misses:"),
+        (["finetuning", "--goal", "speed"], "no: speed was not measured"),
+        (["finetuning_views", "--memory", "840MB"], "no: quality loss was not measured"),
+        (["finetuning", "--memory", "1.55GB"], "undecided: memory up to 1.6"),
+    ],
+)
+def test_every_kind_of_miss_is_said(asked, words):
+    done = CliRunner().invoke(app, ["choose", *asked, "--results", str(RESULTS)])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    assert words in done.stdout
+
+
+def test_what_failed_is_told_and_is_no_candidate(quick, monkeypatch):
+    content, question, candidates = quick
+    broken = [replace(one, status="failed", reason="no room") if one.key == question.best.key else one
+              for one in content.outcomes]  # fmt: skip
+    monkeypatch.setitem(content.__dict__, "outcomes", broken)
+    again = question_of(content, model=None, hardware=None, quality=None)
+    assert again.best.key != question.best.key and len(candidates_of(content, again)) == len(candidates) - 1
+    name = f"{question.best.key[0]} @ {question.best.key[3]}"
+    assert unmeasured(content, again) == {name: "failed: no room"}
+    made = choose(candidates_of(content, again), Constraints(), "quality")
+    assert "failed: no room" in markdown(compose_decision(content, again, candidates, made, None))
 
 
 def test_the_page_escapes_what_it_shows(quick):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from py_mini_racer import MiniRacer
 
 from harness.analyse.choose import GOALS, Amount, Candidate, Constraints, choose, is_tied, verdict
 
@@ -135,7 +136,7 @@ def test_nothing_that_is_recommended_misses_and_a_looser_bound_never_loses(found
 
 
 def test_the_pages_script_decides_alike():
-    engine = pytest.importorskip("py_mini_racer").MiniRacer()
+    engine = MiniRacer()
     engine.eval(SCRIPT.read_text())
     chance = random.Random(0)
 

@@ -61,14 +61,16 @@ def test_alpacas_input_is_part_of_the_prompt(tmp_path):
     ("name", "content", "words"),
     [
         ("a.jsonl", '{"x": 1}\n', "a.jsonl has the columns x, which make no view"),
-        ("a.jsonl", "[1]\n", "its first row is no object with columns"),
-        ("a.jsonl", "", "its first row is no object with columns"),
-        ("a.json", "{", "a.json cannot be read as json"),
+        ("a.jsonl", "[1]\n", "a.jsonl:1: an object with named fields is needed, not list"),
+        ("a.jsonl", "", "a.jsonl has no text"),
+        ("a.json", "{", "a.json: not valid JSON"),
+        ("a.json", '{"prompt": "a", "answer": "b"}', "a.json must hold a list of objects"),
         ("a.csv", "x,y\n1,2\n", "a.csv has the columns x, y, which make no view"),
         ("a.bin", "x", "unknown format 'bin'"),
-        ("a.parquet", "no parquet", "a.parquet cannot be read as parquet"),
-        ("a.csv", "x" * 200_000, "a.csv cannot be read as csv: field larger than field limit"),
-        ("a.json", "[" * 100_000, "a.json cannot be read as json"),
+        ("a.parquet", "no parquet", "a.parquet cannot be read as Parquet"),
+        ("a.csv", "x" * 200_000 + "\n1\n", r"a.csv has the columns \[...\], which make no view"),
+        ("a.csv", '"x\ny"\n1\n', "a.csv has the columns x y, which make no view"),
+        ("a.json", "[" * 100_000, "a.json: not valid JSON"),
     ],
 )
 def test_a_file_that_holds_no_view_is_one_line(name, content, words, tmp_path):

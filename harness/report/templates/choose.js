@@ -27,8 +27,7 @@ function inOrder(first, other) {
 function tied(first, other, goal) {
   if (goal === "quality") return first.ties.includes(other.id) || other.ties.includes(first.id);
   const one = ofGoal(first, goal), two = ofGoal(other, goal);
-  if (one === null || two === null) return one === two;
-  return one[1] <= two[2] && two[1] <= one[2];
+  return one !== null && two !== null && one[1] <= two[2] && two[1] <= one[2];
 }
 
 function decide(candidates, bounds, goal) {
