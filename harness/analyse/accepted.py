@@ -1,0 +1,96 @@
+"""Changes that somebody looked at and accepted: a reviewed file beside the results, whose entries expire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from harness.analyse.case import Case
+from harness.errors import UsageError
+
+FILE = "accepted.yaml"
+DAYS = 90
+_HEAD = "# Changes that were looked at and accepted (`harness accept SERIES --reason ...`). Entries expire.\n"
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """One entry: the new level ``after`` of a series is good (None: its disappearance is) until ``expires``."""
+
+    series: str
+    what: str
+    night: str | None
+    before: float | None
+    after: float | None
+    reason: str
+    accepted: str
+    expires: str
+
+    def holds(self, today: str) -> bool:
+        """Whether it still holds at a day (ISO; a time stamp does too)."""
+        return today[:10] <= self.expires
+
+    def in_words(self) -> str:
+        """Who reads a report wants to know why and until when."""
+        return f"accepted until {self.expires}: {self.reason}"
+
+
+def acceptance_of(case: Case, reason: str, today: date, days: int = DAYS) -> Acceptance:
+    """Accept what a case says; ``UsageError`` where there is nothing to accept or no reason."""
+    if not reason.strip():
+        raise UsageError("say why the change is accepted: --reason TEXT")
+    if case.status not in ("regression", "missing"):
+        raise UsageError(f"series {case.id} is '{case.status}', there is nothing to accept ({case.why})")
+    gone = case.status == "missing"
+    return Acceptance(
+        case.id, f"{case.place.suite}: {case.place.in_words()}: {case.metric}", case.since, case.before,
+        None if gone else case.after, " ".join(reason.split()), today.isoformat(),
+        (today + timedelta(days=days)).isoformat(),
+    )  # fmt: skip
+
+
+def read(path: Path) -> list[Acceptance]:
+    """The entries of a file, none where it does not exist; ``UsageError`` in one line where one is wrong."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else []
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+    if found is None:
+        return []
+    if not isinstance(found, list):
+        raise UsageError(f"{path} must be a list of accepted changes; `harness accept` writes it")
+    return [_entry(path, number, item) for number, item in enumerate(found, start=1)]
+
+
+def write(path: Path, entries: Sequence[Acceptance]) -> None:
+    """Write the file whole; an entry of a series takes the place of the one before."""
+    import yaml
+
+    from harness.results.record import write_file
+
+    latest = {entry.series: entry for entry in entries}
+    listed = yaml.safe_dump([asdict(entry) for entry in latest.values()], sort_keys=False, width=110,
+                            allow_unicode=True)  # fmt: skip
+    write_file(path, _HEAD + listed)
+
+
+def _entry(path: Path, number: int, item: Any) -> Acceptance:
+    names = Acceptance.__dataclass_fields__
+    if not isinstance(item, dict) or (wrong := set(item) ^ set(names)):
+        said = f"has {', '.join(sorted(wrong))} wrong" if isinstance(item, dict) else "is no mapping"
+        raise UsageError(f"{path}: entry {number} {said}; its fields are {', '.join(names)}")
+    told: dict[str, Any] = {key: str(value) if isinstance(value, date) else value for key, value in item.items()}
+    for name in ("accepted", "expires"):
+        try:
+            date.fromisoformat(str(told[name]))
+        except ValueError:
+            raise UsageError(f"{path}: entry {number}: {name} '{told[name]}' is no date like 2026-11-25") from None
+    numbers = [name for name in ("before", "after") if not isinstance(told[name], int | float | None)]
+    if numbers:
+        raise UsageError(f"{path}: entry {number}: {numbers[0]} must be a number")
+    return Acceptance(**told)

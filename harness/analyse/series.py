@@ -1,0 +1,185 @@
+"""Nights as series: one per cell, metric and hard facts, and what moved with the machine instead of the code.
+
+Pure functions over nights (``harness.results.nights``), which are in order of time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy
+
+from harness.analyse.case import Place, case_id
+from harness.analyse.changes import FEWEST, MAD, changes
+from harness.analyse.sides import disturbed
+from harness.analyse.watched import WATCHED, Watched
+from harness.results.nights import Night
+
+CANARIES = ("canary_matmul_seconds", "canary_bf16_matmul_seconds", "canary_copy_seconds")
+MOVED_SHARE = 0.10  # a canary that far from its usual time has moved, if it is also far for this machine
+MOVED_DEVIATIONS = 5.0
+REMEMBERED = 30
+FROM_REFERENCE = frozenset({"kl_divergence", "top1_agreement"})
+OF_A_MACHINE = ("cpu_model", "cores", "memory_gib")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A value at a night (its index among all nights); ``disturbed``: something else used the machine beside it."""
+
+    night: int
+    value: float
+    step: str
+    disturbed: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """One number over the nights. ``machine`` is what the hard facts say of the machine itself."""
+
+    id: str
+    place: Place
+    watched: Watched
+    hard: str
+    machine: tuple[Any, ...]
+    points: tuple[Point, ...]
+
+    @property
+    def values(self) -> list[float]:
+        """Its values in order."""
+        return [point.value for point in self.points]
+
+
+@dataclass(frozen=True)
+class Movement:
+    """What the canaries say of one set of hard facts.
+
+    ``nights`` are those at which the machine was not itself; ``shifts`` those from which on it is another one, with
+    the canary that says so.
+    """
+
+    nights: frozenset[int] = frozenset()
+    shifts: Mapping[int, str] = field(default_factory=dict)
+
+
+def series_of(nights: Sequence[Night]) -> list[Series]:
+    """Every watched number of done steps, in the order in which it was first seen.
+
+    A step that is defined anew (other budget, other revision of its technique) begins a new series under the old name:
+    only the points since then are kept.
+    """
+    points: dict[str, list[Point]] = {}
+    about: dict[str, tuple[Place, Watched, str, tuple[Any, ...]]] = {}
+    for number, night in enumerate(nights):
+        made, trained = _made(night), _trained(night)
+        for entry in night.steps:
+            if entry["status"] != "done" or entry["operation"] == "canary" or not entry["hard"]:
+                continue
+            place = Place.of(night.suite, entry["step"], entry["operation"], entry["coordinates"])
+            facts = night.machines.get(entry["hard"], {})
+            for name, value in entry["values"].items():
+                if name not in WATCHED or not numpy.isfinite(value) or _said_when_made(entry, name, made):
+                    continue
+                if name in FROM_REFERENCE and str(entry["coordinates"].get("method")) in trained:
+                    continue
+                known = case_id(place, name, fingerprint(entry["hard"], facts))
+                points.setdefault(known, []).append(Point(number, float(value), entry["step"], disturbed(entry)))
+                about[known] = (place, WATCHED[name], entry["hard"], machine_of(facts))
+    return [Series(known, *about[known], _since_defined(found)) for known, found in points.items()]
+
+
+def _made(night: Night) -> set[tuple[str, str]]:
+    """Exact facts that the making of a method tells of it, by method and metric."""
+    return {
+        (str(entry["coordinates"].get("method")), name)
+        for entry in night.steps if entry["operation"] in ("train", "compress") and entry["status"] == "done"
+        for name in entry["values"] if name in WATCHED and WATCHED[name].kind == "exact"
+    }  # fmt: skip
+
+
+def _trained(night: Night) -> set[str]:
+    """Methods that end in training: what they moved away from is where they began, and no damage."""
+    return {str(entry["coordinates"].get("method")) for entry in night.steps if entry["operation"] == "train"}
+
+
+def _said_when_made(entry: Mapping[str, Any], name: str, made: set[tuple[str, str]]) -> bool:
+    """Whether an evaluation repeats a fact of the checkpoint that it opened."""
+    return entry["operation"] == "eval" and (str(entry["coordinates"].get("method")), name) in made
+
+
+def fingerprint(hard: str, facts: Mapping[str, Any]) -> str:
+    """Identity of everything hard: the facts known when planning, and the hashes that the step determined."""
+    told = json.dumps([hard, dict(facts)], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def machine_of(facts: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What the hard facts say of the machine itself, whatever a step used of it."""
+    return tuple(facts.get(name) for name in OF_A_MACHINE)
+
+
+def _since_defined(points: list[Point]) -> tuple[Point, ...]:
+    last = points[-1].step
+    first = next((place for place in range(len(points), 0, -1) if points[place - 1].step != last), 0)
+    return tuple(points[first:])
+
+
+def movements(nights: Sequence[Night]) -> dict[str, Movement]:
+    """By hard facts' id: where the canaries of the sweeps moved.
+
+    A night has moved where one of its canaries is further than ``MOVED_SHARE`` and ``MOVED_DEVIATIONS`` robust standard
+    deviations from the median of the nights before. A canary that stays where it moved has shifted for good.
+    """
+    found: dict[str, Movement] = {}
+    by_hard: dict[str, dict[str, list[tuple[int, float]]]] = {}
+    for number, night in enumerate(nights):
+        for hard, metrics in _canaries(night).items():
+            for name, value in metrics.items():
+                by_hard.setdefault(hard, {}).setdefault(name, []).append((number, value))
+    for hard, lines in by_hard.items():
+        moved: set[int] = set()
+        shifts: dict[int, str] = {}
+        for name, line in lines.items():
+            starts = [line[change.at][0] for change in changes([value for _, value in line], _far)]
+            shifts |= dict.fromkeys(starts, name)
+            moved |= _moved(line, starts)
+        found[hard] = Movement(frozenset(moved), shifts)
+    return found
+
+
+def _canaries(night: Night) -> dict[str, dict[str, float]]:
+    """The faster of the sweep's canaries by hard facts' id and metric: one disturbed moment is no other machine."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for entry in night.steps:
+        if entry["operation"] == "canary" and entry["status"] == "done" and entry["hard"]:
+            for name in CANARIES:
+                if name in entry["values"]:
+                    found.setdefault(entry["hard"], {}).setdefault(name, []).append(float(entry["values"][name]))
+    return {
+        hard: {name: min(values) for name, values in metrics.items()} for hard, metrics in found.items()
+    }
+
+
+def _far(before: float, after: float) -> bool:
+    return before > 0 and abs(after / before - 1) > MOVED_SHARE
+
+
+def _moved(line: Sequence[tuple[int, float]], starts: Iterable[int]) -> set[int]:
+    """Nights whose value is far from those before it since the last shift."""
+    found: set[int] = set()
+    usual: list[float] = []
+    for night, value in line:
+        if night in starts:
+            usual = []
+        if len(usual) >= FEWEST:
+            middle = float(numpy.median(usual[-REMEMBERED:]))
+            spread = MAD * float(numpy.median(numpy.abs(numpy.asarray(usual[-REMEMBERED:]) - middle)))
+            if _far(middle, value) and abs(value - middle) > MOVED_DEVIATIONS * spread:
+                found.add(night)
+                continue
+        usual.append(value)
+    return found
