@@ -164,7 +164,8 @@ def _digest(store: Store, suite: str) -> str:
     folder = store.root / suite
     names = sorted(
         f"{path.relative_to(folder)}:{path.stat().st_size}"
-        for path in folder.glob("*/*.json")
+        for installation in store.installations(suite)
+        for path in installation.glob("*.json")
         if path.name != "plan.json" and not path.name.startswith(".")
     )
     return hashlib.sha256("\n".join([str(_LAYOUT), *names]).encode()).hexdigest()

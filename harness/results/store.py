@@ -20,6 +20,7 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.models.checkpoint import is_sealed
+from harness.results.nights import FOLDER as NIGHTS
 from harness.results.record import NewerFormat, Record, read, write, write_file
 
 _RECORD_NAME = re.compile(r"(?P<step>[0-9a-z_-]+)\.(?P<attempt>\d+)\.json")
@@ -86,6 +87,10 @@ class Store:
         """Names of the suites that have a folder here."""
         return [path.name for path in _folders(self.root)]
 
+    def installations(self, suite: str) -> list[Path]:
+        """The folders of a suite that hold records, one for each installation; its nights lie beside them."""
+        return [path for path in _folders(self.root / suite) if path.name != NIGHTS]
+
     def records(self, suite: str) -> Records:
         """Read every record of a suite, of every installation, in a fixed order.
 
@@ -93,7 +98,7 @@ class Store:
         by a newer harness.
         """
         found = Records()
-        for installation in _folders(self.root / suite):
+        for installation in self.installations(suite):
             for path in sorted(installation.iterdir()):
                 if _RECORD_NAME.fullmatch(path.name):
                     _read_into(found, path)
@@ -159,7 +164,7 @@ class Store:
     def plans(self, suite: str) -> dict[str, dict[str, Any]]:
         """The latest plan of a suite by installation; ``StoreError`` where one is not valid JSON."""
         plans = {}
-        for folder in _folders(self.root / suite):
+        for folder in self.installations(suite):
             path = folder / "plan.json"
             if path.is_file():
                 try:

@@ -13,6 +13,7 @@ from harness.errors import StoreError, UsageError
 from harness.results import load
 from harness.results.record import NewerFormat
 from harness.results.rows import COLUMNS, compact, frame_of, read_parquet, rows_of, to_csv, to_parquet
+from harness.results.store import Store
 
 METHODS = ("base", "lora", "int8")
 
@@ -98,6 +99,15 @@ def test_compact_is_idempotent_and_rebuildable(results: Path) -> None:
     assert compact(results, "synthetic").path.read_bytes() == first
     (results / "synthetic" / "rows.parquet").unlink()
     assert compact(results, "synthetic").path.read_bytes() == first
+
+
+def test_a_night_makes_no_parquet_stale(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compact(results, "synthetic")
+    before = load(results, "synthetic")
+    (results / "synthetic" / "nights").mkdir()
+    (results / "synthetic" / "nights" / "20260101T030000.000Z-a.json").write_text("{}")
+    monkeypatch.setattr(Store, "records", lambda *_: pytest.fail("the records were read again"))
+    pandas.testing.assert_frame_equal(load(results, "synthetic"), before)
 
 
 def test_stale_parquet_is_never_read(results: Path, synthetic: ModuleType) -> None:

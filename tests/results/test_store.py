@@ -72,6 +72,19 @@ def test_records_of_all_installations_are_read_and_bad_ones_are_listed(tmp_path:
     assert store.records("never_run").records == []
 
 
+def test_nights_lie_beside_installations_and_are_none(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    good = put(store)
+    store.write_plan("s", {"cells": 1})
+    nights = tmp_path / "s" / "nights"
+    nights.mkdir()
+    for name in (good.name, "plan.json"):
+        (nights / name).write_text("{")
+    assert store.suites() == ["s"] and store.installations("s") == [good.parent]
+    assert [one["step"] for one in store.records("s").records] == [STEP] and store.records("s").quarantined == []
+    assert list(store.plans("s")) == [store.installation]
+
+
 def test_a_newer_record_stops_the_reading(tmp_path: Path) -> None:
     path = put(Store(tmp_path))
     path.write_text(path.read_text().replace('"format":1', '"format":2', 1))
