@@ -55,7 +55,7 @@ def run(
     with store.lock():
         sweep = _Sweep(store, isolation, tuple(preload), tuple(command), on_event)
         try:
-            with _terminable():
+            with terminable():
                 sweep.run(planned, canary=canary)
         except KeyboardInterrupt:
             sweep.outcome.stopped = "Ctrl-C"
@@ -85,7 +85,7 @@ def run_job(path: Path, *, isolation: str | None = None, preload: Sequence[str] 
     log = Path(job["log"]).with_suffix(".server")
     service = started(job, preload if job["isolation"] == "fork" else (), log)
     try:
-        with _terminable():
+        with terminable():
             return supervise(service, job, Path(job["log"]).with_suffix(".running"), lambda seconds: None)
     finally:
         service.close()
@@ -289,8 +289,8 @@ def _name(job: Mapping[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM end the sweep with a record, as Ctrl-C does (only the main thread may set handlers)."""
+def terminable() -> Iterator[None]:
+    """Let SIGTERM end what is measured with a record, as Ctrl-C does (only the main thread may set handlers)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

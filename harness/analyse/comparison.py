@@ -1,0 +1,134 @@
+"""Two selections of records compared: every watched number that both have, with one correction over the whole report.
+
+Quality is compared paired over items (``harness.analyse.paired``), times over interleaved pairs of runs, facts exactly,
+peaks of memory against their own noise. Where nothing can be said the case says why, and what could have been found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+import numpy
+
+from harness.analyse.case import Case, Status
+from harness.analyse.findings import Finding, Scores, memory_of, quality_of, time_of
+from harness.analyse.sides import CELL, Cell, gone, matched, value_of
+from harness.analyse.significance import holm
+from harness.analyse.watched import WATCHED, Watched
+from harness.results.record import Record
+
+ALPHA = 0.05
+# Coordinates of which a fact without a better side (a number of parameters) is no regression when they are compared.
+CHOSEN = frozenset({"method", "model", "data", "precision", "hardware", "seed"})
+# What may be compared although the machines differ, and quality and facts alone then.
+MACHINES = frozenset({"hardware", "environment"})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The cases; ``added`` counts cells of the head alone, ``left`` steps of the base that only its method takes."""
+
+    cases: tuple[Case, ...]
+    added: int
+    left: int
+
+
+def compare(base: Iterable[Record], head: Iterable[Record], compared: Collection[str] = ()) -> Comparison:
+    """Compare two selections that differ in what ``compared`` names: coordinates, ``commit``, ``environment`` ..."""
+    sides = (tuple(base), tuple(head))
+    scores = Scores(*sides)
+    cases: list[Case] = []
+    found: list[Finding] = []
+    added = left = 0
+    for cell in matched(*sides, {*compared, "seed"}):
+        if not cell.base:
+            added += 1
+        elif not cell.head and "method" in compared and cell.place.operation != "eval":
+            left += 1
+        else:
+            found += _findings(cell, scores, compared, cases)
+    return Comparison((*cases, *_judged(found, bool(CHOSEN & set(compared)))), added, left)
+
+
+def _findings(cell: Cell, scores: Scores, compared: Collection[str], cases: list[Case]) -> list[Finding]:
+    """What is known of each number of a cell; what stands in the way becomes a case."""
+    lost = gone(cell)
+    if lost is not None:
+        cases.append(cell.case(CELL, *lost))
+    if lost is not None or not cell.done("base"):
+        return []
+    differ = "; ".join(cell.hard)
+    if differ and not MACHINES & set(compared):
+        cases.append(cell.case(CELL, "refused", f"other hard facts: {differ}"))
+        return []
+    if differ:
+        cases.append(cell.case(CELL, "refused", f"times and memory, which other hard facts decide: {differ}"))
+    found = []
+    for name in cell.metrics():
+        watched = WATCHED[name]
+        before, after = (_level(cell, side, name) for side in ("base", "head"))
+        if before is None or (differ and watched.kind in ("time", "memory")):
+            continue
+        if after is None:
+            cases.append(cell.case(name, "missing", "its step is done and no longer gives this number"))
+        else:
+            found.append(_finding(cell, watched, scores, (before, after)))
+    return found
+
+
+def _finding(cell: Cell, watched: Watched, scores: Scores, levels: tuple[float, float]) -> Finding:
+    if watched.kind == "quality":
+        return quality_of(cell, watched, scores, levels)
+    if watched.kind == "exact":
+        return Finding(cell, watched, *levels, effect=watched.effect(*levels), exact=True)
+    return (time_of if watched.kind == "time" else memory_of)(cell, watched, levels)
+
+
+def _level(cell: Cell, side: str, metric: str) -> float | None:
+    values = [value for record in cell.done(side) if (value := value_of(record, metric)) is not None]
+    return float(numpy.median(values)) if values else None
+
+
+def _judged(found: list[Finding], chosen: bool) -> list[Case]:
+    """The cases of all findings, after Holm's correction of every test among them."""
+    tested = [one for one in found if one.p is not None]
+    adjusted = dict(zip(map(id, tested), holm([one.p for one in tested if one.p is not None]), strict=True))
+    return [_case(one, adjusted.get(id(one)), chosen) for one in found]
+
+
+def _case(one: Finding, p: float | None, chosen: bool) -> Case:
+    status, why = _verdict(one, p, chosen)
+    change, low, high, seen = map(one.share, (one.effect, one.low, one.high, one.seen))
+    return one.cell.case(
+        one.watched.metric, status, why, before=one.before, after=one.after, change=change, low=low, high=high,
+        smallest=seen,
+    )  # fmt: skip
+
+
+def _verdict(one: Finding, p: float | None, chosen: bool) -> tuple[Status, str]:
+    if one.insufficient:
+        return "insufficient", one.insufficient
+    if one.exact and one.before == one.after:
+        return "pass", "the same"
+    free = one.watched.direction == "none"
+    if one.exact and free and chosen:
+        return "pass", "differs; a fact without a better side"
+    tested = "" if p is None else f", p = {p:.2g} after Holm's correction"
+    if not (one.exact or one.clear or (p is not None and p < ALPHA)):
+        return "pass", f"no clear difference{tested}{_seen(one)}"
+    effect = one.effect
+    if not (one.watched.counts(one.before, one.after) if effect is None else abs(effect) > one.watched.smallest):
+        return "pass", f"differs by less than counts{tested}"
+    if free:
+        return "regression", f"differs{tested}"
+    worse = one.watched.worse(*((one.before, one.after) if effect is None else (0.0, effect)))
+    return ("regression", f"worse{tested}") if worse else ("improvement", f"better{tested}")
+
+
+def _seen(one: Finding) -> str:
+    """The smallest effect that would have been found, in words."""
+    if one.seen is None:
+        return ""
+    told = f"{one.seen:.3g}" if one.watched.absolute else f"{one.seen:.2%}"
+    return f"; a change of {told} would have been found"

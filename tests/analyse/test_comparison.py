@@ -1,0 +1,215 @@
+"""Comparisons of hand-made records: pairing, what is refused, what a report's correction does."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from harness.analyse.case import Case, exit_code
+from harness.analyse.comparison import Comparison, compare
+from harness.analyse.sides import matched
+
+Make = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def evaluated(synthetic: ModuleType) -> Make:
+    """An evaluation with ``metrics``, and ``losses`` per window that give it loss and perplexity."""
+
+    def make(
+        metrics: dict[str, float] | None = None, losses: list[float] | None = None, right: list[int] | None = None,
+        task: str = "perplexity", method: str = "lora", **more: Any,
+    ) -> dict[str, Any]:  # fmt: skip
+        found = dict(metrics or {})
+        items: dict[str, Any] = {}
+        if losses is not None:
+            mean = sum(losses) / len(losses)
+            found |= {"loss": mean, "perplexity": math.exp(mean)}
+            items["perplexity"] = {"window": list(range(len(losses))), "nll": losses, "tokens": [1] * len(losses)}
+        if right is not None:
+            found["choice_accuracy"] = sum(right) / len(right)
+            items["choice"] = {"item": list(range(len(right))), "correct": right}
+        return synthetic.record("eval", method, task=task, metrics=found, items=items, **more)
+
+    return make
+
+
+def at(minute: int) -> str:
+    return f"2026-11-23T22:{minute:02d}:00.000Z"
+
+
+def case(made: Comparison, metric: str) -> Case:
+    (found,) = [one for one in made.cases if one.metric == metric]
+    return found
+
+
+def windows(level: float, spread: float = 0.3, seed: int = 0, more: float = 0.0) -> list[float]:
+    """Losses of windows that differ a lot, and between two calls with other ``more`` by a little."""
+    shared, own = random.Random(1), random.Random(seed)
+    return [level + shared.gauss(0, spread) + more * own.gauss(0, 1) for _ in range(200)]
+
+
+def test_paired_windows_tell_what_unpaired_ones_could_not(evaluated: Make) -> None:
+    base, head = windows(2.0), windows(2.03, seed=1, more=0.02)
+    made = compare([evaluated(losses=base)], [evaluated(losses=head, attempt=2)])
+    found = case(made, "perplexity")
+    assert found.status == "regression" and found.change == pytest.approx(math.exp(0.03) - 1, abs=0.004)
+    assert found.low < found.change < found.high and found.low > 0.02
+    assert stats.ttest_ind(base, head).pvalue > 0.05
+    assert exit_code(made.cases) == 1
+
+
+def test_a_clear_difference_that_is_tiny_is_no_news(evaluated: Make) -> None:
+    made = compare([evaluated(losses=windows(2.0))], [evaluated(losses=windows(2.002, seed=1, more=0.001))])
+    found = case(made, "perplexity")
+    assert found.status == "pass" and found.low > 0 and "less than counts" in found.why
+
+
+def test_no_difference_says_what_would_have_been_found(evaluated: Make) -> None:
+    made = compare([evaluated(losses=windows(2.0))], [evaluated(losses=windows(2.0, seed=1, more=0.2))])
+    found = case(made, "perplexity")
+    assert found.status == "pass" and "no clear difference" in found.why and "would have been found" in found.why
+    # z(95 %) + z(80 %) standard errors of 200 differences of spread 0.2
+    assert found.smallest == pytest.approx(2.486 * 0.2 / 200**0.5, rel=0.15)
+
+
+def test_right_and_wrong_is_mcnemars_test(evaluated: Make) -> None:
+    base = [1] * 60 + [0] * 40
+    head = [1] * 40 + [0] * 20 + [1] * 2 + [0] * 38
+    found = case(compare([evaluated(right=base)], [evaluated(right=head)]), "choice_accuracy")
+    expected = stats.binomtest(2, 22, 0.5).pvalue
+    assert found.status == "regression" and f"p = {expected:.2g} " in found.why
+    assert (found.before, found.after) == (0.6, 0.42) and found.change == pytest.approx(-0.3)
+
+
+def test_holm_counts_every_test_of_the_report(evaluated: Make) -> None:
+    weak = [1] * 50 + [0] * 50, [1] * 41 + [0] * 9 + [1] * 1 + [0] * 49
+    tasks = ["choice", *(f"choice(items={number})" for number in range(10))]
+    alone = compare([evaluated(right=weak[0])], [evaluated(right=weak[1])])
+    assert case(alone, "choice_accuracy").status == "regression"
+    sides = [[evaluated(right=right, task=task) for task in tasks] for right in (weak[0], [*weak[0]])]
+    sides[1][0] = evaluated(right=weak[1], task=tasks[0])
+    sides[1][1:] = [evaluated(right=[0, *weak[0][1:]], task=task) for task in tasks[1:]]
+    assert {one.status for one in compare(*sides).cases if one.metric == "choice_accuracy"} == {"pass"}
+
+
+def test_two_occasions_prove_nothing_about_speed(evaluated: Make) -> None:
+    def runs(first: int, level: float, every: int = 1) -> list[dict[str, Any]]:
+        return [
+            evaluated({"decode_tokens_per_second": level + place % 3}, seed=place, started=at(first + every * place))
+            for place in range(8)
+        ]
+
+    apart = compare(runs(0, 100.0), runs(20, 80.0))
+    found = case(apart, "decode_tokens_per_second")
+    assert found.status == "insufficient" and "not interleaved" in found.why
+    assert found.change == pytest.approx(-0.2, abs=0.01) and found.low is not None
+    assert exit_code(apart.cases) == 0 and exit_code(apart.cases, strict=True) == 4
+
+    turns = case(compare(runs(0, 100.0, every=2), runs(1, 80.0, every=2)), "decode_tokens_per_second")
+    assert turns.status == "regression" and turns.change == pytest.approx(-0.2, abs=0.01)
+    few = compare(runs(0, 100.0, every=2)[:5], runs(1, 80.0, every=2)[:5])
+    assert "5 interleaved and undisturbed pairs of runs; a verdict takes 6" in case(few, "decode_tokens_per_second").why
+    one = compare(runs(0, 100.0)[:1], runs(1, 80.0)[:1])
+    assert "single pair" in case(one, "decode_tokens_per_second").why
+
+
+def test_peaks_are_held_against_their_own_noise(evaluated: Make) -> None:
+    def peak(*values: float) -> list[dict[str, Any]]:
+        return [evaluated({"peak_memory_bytes": value}, attempt=number) for number, value in enumerate(values, start=1)]
+
+    single = case(compare(peak(1e9), peak(1.08e9)), "peak_memory_bytes")
+    assert single.status == "pass" and single.smallest == pytest.approx(0.1)
+    assert case(compare(peak(1e9), peak(1.2e9)), "peak_memory_bytes").status == "regression"
+    quiet = compare(peak(1e9, 1.001e9, 0.999e9), peak(1.08e9, 1.081e9, 1.079e9))
+    assert case(quiet, "peak_memory_bytes").status == "regression"
+    noisy = compare(peak(1e9, 1.2e9, 0.8e9), peak(1.08e9, 1.28e9, 0.88e9))
+    assert case(noisy, "peak_memory_bytes").status == "pass"
+
+
+def test_facts_are_exact_and_have_a_better_side_or_none(evaluated: Make) -> None:
+    base, head = ({"parameters": count, "checkpoint_bytes": size} for count, size in ((10.0, 1000.0), (11.0, 1010.0)))
+    made = compare([evaluated(base)], [evaluated(head)])
+    assert case(made, "parameters").status == case(made, "checkpoint_bytes").status == "regression"
+    chosen = compare([evaluated(base)], [evaluated(head, method="int8")], {"method"})
+    assert case(chosen, "parameters").status == "pass" and case(chosen, "checkpoint_bytes").status == "regression"
+    assert case(compare([evaluated(base)], [evaluated(base)]), "parameters").why == "the same"
+
+
+def test_methods_are_paired_by_everything_else(evaluated: Make, synthetic: ModuleType) -> None:
+    tasks = ("perplexity", "perplexity(view=instructions)")
+    same = windows(2.0)
+    sides = [[evaluated(losses=same, method=method, task=task) for task in tasks] for method in ("lora", "int8")]
+    made = compare([*sides[0], synthetic.record("train", "lora")], sides[1], {"method"})
+    assert made.left == 1 and made.added == 0
+    assert [one.why for one in made.cases if one.metric == "perplexity"] == ["the same"] * 2
+    assert {one.place.method for one in made.cases} == {"int8"}
+    assert [one.status for one in compare(*sides).cases] == ["missing", "missing"], "not paired if not asked for"
+
+
+def test_seeds_are_pairs_and_their_spread_widens_the_interval(evaluated: Make) -> None:
+    def trained(level: float, shifts: list[float]) -> list[dict[str, Any]]:
+        return [evaluated(losses=windows(level + shift), seed=seed) for seed, shift in enumerate(shifts)]
+
+    steady = compare(trained(2.0, [0, 0, 0]), trained(2.05, [0, 0.001, -0.001]))
+    assert case(steady, "perplexity").status == "regression"
+    loose = case(compare(trained(2.0, [0, 0, 0]), trained(2.05, [0.1, -0.1, 0.0])), "perplexity")
+    assert loose.status == "pass" and loose.low < 0 < loose.high
+
+
+def test_other_hard_facts_are_refused_and_named(evaluated: Make, synthetic: ModuleType) -> None:
+    there = {"environment": synthetic.ENVIRONMENT | {"hard": synthetic.ENVIRONMENT["hard"] | {"cores": 8}}}
+    metrics = {"decode_tokens_per_second": 100.0, "parameters": 5.0}
+    made = compare([evaluated(metrics)], [evaluated(metrics, **there)])
+    assert [(one.status, one.why) for one in made.cases] == [("refused", "other hard facts: cores 2 -> 8")]
+    assert exit_code(made.cases) == 3
+    meant = compare([evaluated(metrics)], [evaluated(metrics, **there)], {"environment"})
+    assert {one.metric: one.status for one in meant.cases} == {"status": "refused", "parameters": "pass"}
+
+
+def test_of_several_machines_the_shared_one_counts(evaluated: Make, synthetic: ModuleType) -> None:
+    there = {"environment": synthetic.ENVIRONMENT | {"hard": {"cores": 8}}}
+    (cell,) = matched([evaluated(), evaluated(attempt=2, **there)], [evaluated(attempt=3)])
+    assert [one["attempt"] for one in cell.base] == [1] and cell.hard == ()
+
+
+def test_what_failed_and_what_is_gone(evaluated: Make) -> None:
+    made = compare(
+        [evaluated(losses=windows(2.0)), evaluated(right=[1, 0], task="choice")],
+        [evaluated(status="out_of_memory", reason="4 GiB wanted")],
+    )
+    assert {one.status: one.why for one in made.cases} == {
+        "errored": "out_of_memory: 4 GiB wanted", "missing": "in the base, and not in the head"
+    }  # fmt: skip
+    late = compare([evaluated({"chrf": 10.0, "parameters": 1.0})], [evaluated({"parameters": 1.0})])
+    assert case(late, "chrf").status == "missing"
+    new = compare([evaluated(losses=windows(2.0))], [evaluated(losses=windows(2.0)), evaluated(task="choice")])
+    assert new.added == 1 and [one.why for one in new.cases if one.metric == "perplexity"]
+
+
+def test_two_sweeps_of_one_suite_are_told_apart_by_their_budgets(evaluated: Make) -> None:
+    short, long = ({"job": {"budget": {"steps": steps}}} for steps in (10, 100))
+    sides = [
+        [evaluated({"chrf": 10.0}, step="1", **short), evaluated({"chrf": 20.0}, step="2", **long)] for _ in range(2)
+    ]
+    assert len(matched(*sides)) == 2
+    (cell,) = matched(sides[0][:1], sides[1][1:])
+    assert cell.changed == ("steps 10 -> 100",)
+
+
+def test_quality_without_items_needs_runs_or_repeats(evaluated: Make) -> None:
+    one = compare([evaluated({"chrf": 10.0})], [evaluated({"chrf": 9.0}, attempt=2)])
+    assert case(one, "chrf").status == "insufficient" and "no scores by item" in case(one, "chrf").why
+    assert case(compare([evaluated({"chrf": 10.0})], [evaluated({"chrf": 10.0})]), "chrf").why == "the same"
+    twice = [[evaluated({"chrf": value}, attempt=attempt) for attempt in (1, 2)] for value in (10.0, 9.0)]
+    assert case(compare(*twice), "chrf").status == "regression"
+    draw = random.Random(1)
+    many = [[evaluated({"chrf": level + draw.gauss(0, 0.1)}, seed=seed) for seed in range(8)] for level in (10.0, 9.0)]
+    found = case(compare(*many), "chrf")
+    assert found.status == "regression" and found.change == pytest.approx(-0.1, abs=0.02)
