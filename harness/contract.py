@@ -476,6 +476,7 @@ class Task:
     """One thing that is measured on an opened checkpoint; with ``measures_training``, on the training that makes it.
 
     Such a task is given the adapter instead of a scorer, and the checkpoint that the stage would begin with.
+    For one with ``opens`` False nothing is opened: it is given None.
     ``methods`` names parameters that are methods: what they make, from the model, in fp32 and with seed 0 whatever the
     method that is scored, is in the job's ``inputs``.
     """
@@ -488,6 +489,7 @@ class Task:
     compares_with_reference: ClassVar[bool] = False
     methods: ClassVar[tuple[str, ...]] = ()
     measures_training: ClassVar[bool] = False
+    opens: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ()
     Params: ClassVar[type] = NoParams
 
@@ -515,6 +517,15 @@ class TrainingTask(Task):
     needs = frozenset({"model"})
     needs_trained_weights = False
     measures_training = True
+
+
+class HarnessTask(Task):
+    """A task that looks at the harness itself, whatever the method and the model are."""
+
+    kinds = frozenset()
+    needs = frozenset()
+    needs_trained_weights = False
+    opens = False
 
 
 def identifying(values: Any) -> dict[str, Any]:

@@ -401,6 +401,14 @@ _DECLARED = (
         "supervisor_cpu_share", "share", "lower", "Launcher's CPU share",
         "CPU seconds of the launcher and its server over the step's wall time.",
     ),
+    Metric(
+        "meter_overhead_share", "share", "lower", "Overhead of the meter",
+        "Time of a metered training step over that of the same step in a plain PyTorch loop, less 1; median of pairs.",
+    ),
+    Metric(
+        "harness_seconds", "s", "lower", "Time of the harness itself",
+        "Wall time of a command of the harness, or of a step that does nothing; median over repeats.",
+    ),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _DECLARED}

@@ -114,7 +114,7 @@ def _request(job: Mapping[str, Any], adapter: Any, task: Any, modifiers: list[An
         meter.flag(f"data set '{data.name}' differs from the expected one: its fingerprint is {data.fingerprint[:16]}")
     return Job(
         params=task.params if task is not None else adapter.params,
-        checkpoint=Checkpoint("none", {}) if getattr(task, "measures_training", False) else _checkpoint(job),
+        checkpoint=_checkpoint(job) if _opens(task) else Checkpoint("none", {}),
         data=data,
         precision=job["precision"],
         hardware=_known(Hardware, job["hardware"]),
@@ -129,6 +129,11 @@ def _request(job: Mapping[str, Any], adapter: Any, task: Any, modifiers: list[An
         model=dict(job.get("model") or {}),
         inputs=_inputs(job),
     )
+
+
+def _opens(task: Any) -> bool:
+    """Whether a step reads a checkpoint: every operation does, and every task but those that look at something else."""
+    return task is None or (task.opens and not task.measures_training)
 
 
 def _dataset(job: Mapping[str, Any], view: str | None) -> Dataset:
@@ -187,6 +192,10 @@ def _evaluate(job: Mapping[str, Any], adapter: Any, task: Any, request: Job, met
         folder = request.output / "probe"
         request.probe = partial(probe, job, folder)
         task.score(adapter, request)
+        return
+    if not task.opens:
+        with request.meter.span("score"):
+            task.score(None, request)
         return
     with request.meter.span("load"):
         scorer = adapter.eval(request)
