@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTED := gguf gptq torchao
 
-.PHONY: help setup environments bench test test-all lint benchmarks schema ngram embedded clean
+.PHONY: help setup environments bench test test-all lint benchmarks calibration schema ngram embedded clean
 
 help:
 	@echo "make bench       set up, run suites/quick.yaml, show the table, write reports/quick/"
@@ -14,6 +14,7 @@ help:
 	@echo "make environments  set up the environments that the tests need"
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make benchmarks  speed of the harness itself (pytest-benchmark)"
+	@echo "make calibration  how often alarms are wrong, and how soon they are right (docs/calibration.md)"
 	@echo "make embedded    train the embedded model again (half an hour) and put it into the package"
 	@echo "make ngram       recompute the n-gram reference of the embedded data"
 
@@ -48,6 +49,12 @@ lint: setup
 
 benchmarks: setup
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-columns=min,median,max,rounds
+
+# Otava pins an older numpy, which its analysis does not need: it is installed without what it asks for.
+calibration: setup
+	$(BIN)/pip install -q ruptures==1.1.10
+	$(BIN)/pip install -q --no-deps apache-otava==0.8.0
+	$(BIN)/python scripts/calibration.py
 
 schema: setup
 	$(BIN)/python -c "from harness.plan.suite import to_schema; print(to_schema(), end='')" > suites/suite.schema.json

@@ -28,7 +28,7 @@ def run_suite(
     store = Store(results)
     store.check_writable()
     store.records(suite.name)  # a record of a newer version is found before anything is measured
-    outcome = _parts(suite, store, isolation, since=utc_now() if again else "", as_json=as_json)
+    outcome = run_parts(suite, store, isolation, since=utc_now() if again else "", as_json=as_json)
     if reports is not None and outcome.stopped is None:
         _report(suite.name, results, reports, as_json=as_json)
     return outcome.exit_code
@@ -49,10 +49,13 @@ def run_one_job(path: Path, *, as_json: bool) -> int:
     return 0 if record["status"] == "done" else 1
 
 
-def _parts(suite: Suite, store: Store, isolation: str, *, since: str, as_json: bool) -> Outcome:
+def run_parts(
+    suite: Suite, store: Store, isolation: str, *, since: str, as_json: bool, told: bool = True
+) -> Outcome:
     """Run all that can be planned; where parameters are tuned that is the trials first, and then the cells.
 
     How a trial ended is no failure of the suite: the outcome is that of the last part, with the counts of all.
+    ``told``: say at the end how it went.
     """
     began, statuses, waited = time.monotonic(), Counter[str](), -1
     while True:
@@ -64,6 +67,8 @@ def _parts(suite: Suite, store: Store, isolation: str, *, since: str, as_json: b
             break
         waited = len(plan.waiting)
     seconds = time.monotonic() - began
+    if not told:
+        return outcome
     if as_json:
         _print_json(plan, outcome, statuses, seconds)
     else:

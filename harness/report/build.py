@@ -20,11 +20,13 @@ from harness.report.explorer import decide, explore
 from harness.report.forgetting import forgetting
 from harness.report.growth import growth
 from harness.report.headline import headline
+from harness.report.history import every_series, findable, history
 from harness.report.ledger import ledger
 from harness.report.limits import limits
 from harness.report.lora_settings import lora_settings
 from harness.report.memory import memory
 from harness.report.names import short_names
+from harness.report.noise import noise
 from harness.report.objective_tables import objectives
 from harness.report.optimisations import optimisations
 from harness.report.provenance import definitions, machine, validity
@@ -58,9 +60,12 @@ def content_of(results_folder: Path | str, suite: str, installation: str | None 
 
     The rows of one installation are reported: the one asked for where it has rows, else the one measured last.
     """
+    from harness.analyse.accepted import FILE, read
+    from harness.analyse.selftest import last_self_test
     from harness.results.facts import facts_of
     from harness.results.items import items_of
     from harness.results.rows import load
+    from harness.results.shared import SharedStore
     from harness.results.store import Store
 
     store = Store(results_folder)
@@ -75,7 +80,13 @@ def content_of(results_folder: Path | str, suite: str, installation: str | None 
     names = short_names(_methods(frame, plan), plan, _found_as(records, str(chosen)))
     told = {"suite": suite, **names.in_plan(plan), "settings": names.sentence()}
     full = {names.of(method): str(method) for method in reversed(_methods(frame, plan)) if isinstance(method, str)}
-    return Content(names.in_frame(frame), names.in_frame(items), told, facts, installation, full)
+    nights = SharedStore(results_folder).nights(suite).nights
+    accepted = read(Path(results_folder) / FILE)
+    measured_on = set(frame.loc[frame["installation"] == chosen, "environment"].dropna().astype(str))
+    self_test = last_self_test(results_folder, measured_on, chosen)
+    return Content(
+        names.in_frame(frame), names.in_frame(items), told, facts, installation, full, nights, accepted, self_test
+    )
 
 
 def _found_as(records: Iterable[Mapping[str, Any]], installation: str) -> dict[str, str]:
@@ -107,12 +118,13 @@ def compose(content: Content) -> Document:
         vocabularies(content), tokenizer_speed(content), languages(content), tokenizer_models(content),
         learning(content), objectives(content),
         compression(content), compression_costs(content), training(content), speed(content), tradeoffs(content),
-        lost(content), ledger(content),
+        lost(content), ledger(content), history(content), findable(content),
     )  # fmt: skip
-    interactive = (explore(content), decide(content))
+    interactive = (explore(content), decide(content), every_series(content))
     sections = [section for section in interactive if section is not None]
     sections += [results(content), *(section for section in optional if section is not None)]
-    sections += [validity(content), machine(content), definitions(content)]
+    about = (validity(content), noise(content), machine(content), definitions(content))
+    sections += [section for section in about if section is not None]
     if plan.get("notes"):
         notes = plan["notes"]
         lines = [str(line) for line in notes] if isinstance(notes, list) else str(notes).strip().split("\n\n")

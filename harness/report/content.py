@@ -9,13 +9,16 @@ from typing import Any
 
 import pandas
 
+from harness.analyse.accepted import Acceptance
 from harness.analyse.cells import CHAIN, GROUP, deciding, installation_of, items_of_deciding, members
 from harness.analyse.cost import making_cost
 from harness.analyse.paired import ItemScores
+from harness.analyse.selftest import SelfTest
 from harness.analyse.summary import Line, as_lines, plain_value, summarize
 from harness.analyse.utilisation import measured_peak, published_peak
 from harness.report.outcomes import Key, Outcome, outcomes
 from harness.results.facts import Facts
+from harness.results.nights import Night
 
 CURVES = ("validation_bits_per_byte", "validation_loss")
 SET = ("model", "data", "hardware")
@@ -31,6 +34,9 @@ class Content:
     facts: Facts
     wanted: str | None = None
     full_names: Mapping[str, str] = field(default_factory=dict)
+    nights: Sequence[Night] = ()
+    accepted: Sequence[Acceptance] = ()
+    self_test: SelfTest | None = None
 
     @cached_property
     def installation(self) -> str | None:
@@ -152,8 +158,7 @@ class Content:
 
     def steps_by_seed(self, key: Key) -> dict[int | None, str]:
         """The steps of the group's last stage where that trained, by the seed of their cell."""
-        seeds = dict(zip(self.member["step"], self.member["seed"], strict=True))
-        found = {step: seeds[step] for step in self.steps_of(key)}
+        found = {step: self._seeds[step] for step in self.steps_of(key)}
         return {None if pandas.isna(seed) else int(seed): step for step, seed in found.items()}
 
     def training_series(self, metric: str, step: str) -> list[float]:
@@ -187,14 +192,12 @@ class Content:
 
     def values(self, metric: str, steps: Iterable[str]) -> list[float]:
         """The value of a metric in each of several steps (seeds)."""
-        rows = self.done[(self.done["metric"] == metric) & self.done["sample"].isna() & (self.done["phase"] == "")]
-        return [float(value) for value in rows.loc[rows["step"].isin(list(steps)), "value"].dropna()]
+        return [self._values[step, metric] for step in steps if (step, metric) in self._values]
 
     def by_seed(self, metric: str, steps: Iterable[str]) -> dict[int, float]:
         """The value of a metric by the seed of the cell that a step belongs to."""
-        seeds = dict(zip(self.member["step"], self.member["seed"], strict=True))
-        known = [step for step in steps if not pandas.isna(seeds[step])]
-        return {int(seeds[step]): value for step in known for value in self.values(metric, [step])}
+        known = [step for step in steps if not pandas.isna(self._seeds[step])]
+        return {int(self._seeds[step]): value for step in known for value in self.values(metric, [step])}
 
     def peak_flops(self, precision: str, hardware: str) -> float | None:
         """FLOP/s that matrix products of a precision reach: a GPU's published figure, a CPU's by the canary."""
@@ -241,6 +244,16 @@ class Content:
         for line in self.summary:
             found.setdefault(self.key_of(line), []).append(line)
         return found
+
+    @cached_property
+    def _seeds(self) -> dict[str, Any]:
+        return dict(zip(self.member["step"], self.member["seed"], strict=True))
+
+    @cached_property
+    def _values(self) -> dict[tuple[str, str], float]:
+        rows = self.done[self.done["sample"].isna() & (self.done["phase"] == "")]
+        kept = rows[["step", "metric", "value"]].dropna().astype({"step": str, "metric": str})
+        return {(step, metric): float(value) for step, metric, value in kept.itertuples(index=False, name=None)}
 
     @cached_property
     def _samples(self) -> dict[tuple[str, str], list[float]]:

@@ -157,6 +157,9 @@ class Document:
         """The table to sort and filter, where there is one."""
         return [block for section in self.sections for block in section.blocks if isinstance(block, Explorer)]
 
-    def figures(self) -> list[Figure]:
-        """Every figure in reading order."""
-        return [block for section in self.sections for block in section.blocks if isinstance(block, Figure)]
+    def figures(self, drawn: bool = False) -> list[Figure]:
+        """Every figure in reading order; ``drawn``: those of the Markdown, which need a file."""
+        return [
+            block for section in self.sections if not (drawn and section.page_only)
+            for block in section.blocks if isinstance(block, Figure)
+        ]  # fmt: skip

@@ -13,6 +13,7 @@ from harness.report.compression import by_divergence
 from harness.report.compression_costs import rounding_in_words
 from harness.report.content import Content
 from harness.report.growth import growth_in_words
+from harness.report.history import history_in_words
 from harness.report.limits import limits_in_words
 from harness.report.lora_settings import lora_in_words
 from harness.report.memory import memory_in_words
@@ -34,6 +35,9 @@ ACROSS_TOKENIZERS = ("choice_accuracy", "classification_accuracy", "bits_per_byt
 
 def headline(content: Content) -> list[str]:
     """Sentences on how much was measured, quality, distance from the base, size and speed."""
+    nights = history_in_words(content)
+    if nights:
+        return [_state(content), *nights]
     across_models = objectives_in_words(content)
     if across_models:
         return [_state(content), *across_models]

@@ -13,7 +13,7 @@ from harness.report.pages import html, markdown
 def write_document(document: Document, out: Path) -> list[Path]:
     """Write the pages and figures of a document below ``out``; return what was written."""
     pages = {"index.html": html(document), "README.md": markdown(document)}
-    drawn = {figure.file: svg(figure.specification) for figure in document.figures()}
+    drawn = {figure.file: svg(figure.specification) for figure in document.figures(drawn=True)}
     return [_write(out / name, text) for name, text in {**pages, **drawn}.items()]
 
 

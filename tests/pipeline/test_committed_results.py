@@ -40,6 +40,8 @@ AGAIN = {
     "claims": ("bpe", "train", None),
     "alignment_local": ("sft", "train", None),
     "memory": ("bpe", "train", None),
+    "nightly": ("int8", "eval", "perplexity"),
+    "self": ("base", "eval", "meter_overhead"),
 }
 # Those whose cheapest step trains for a while are measured again by `make test-all`.
 QUICK = ("quick", "compression_real")

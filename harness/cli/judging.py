@@ -1,0 +1,147 @@
+"""What ``nightly``, ``history`` and ``accept`` share: where nights lie, their verdicts, and how these are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.analyse.accepted import Acceptance
+    from harness.analyse.case import Case
+    from harness.results.nights import Night
+    from harness.results.shared import SharedStore
+
+TOLD = 12  # series that the terminal names
+NOTHING = 3  # the exit code of a night in which nothing at all was measured
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where records, nights and acceptances lie; nights lie in the results folder where no store is given."""
+
+    results: Path
+    store: str | None
+    accepted: Path | None = None
+
+    def shared(self) -> SharedStore:
+        """The store of the nights."""
+        from harness.results.shared import SharedStore
+
+        return SharedStore(self.store or self.results)
+
+    def acceptances(self) -> list[Acceptance]:
+        """The accepted changes."""
+        from harness.analyse.accepted import read
+
+        return read(self.accepted_file)
+
+    @property
+    def accepted_file(self) -> Path:
+        """The reviewed file of accepted changes."""
+        from harness.analyse.accepted import FILE
+
+        return self.accepted or self.results / FILE
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a verdict is written to besides the terminal."""
+
+    reports: Path | None
+    junit: Path | None
+    markdown: Path | None
+    annotations: bool
+    as_json: bool
+    strict: bool
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The nights of a suite, the verdicts at the last one, and sentences about them."""
+
+    suite: str
+    nights: list[Night]
+    cases: list[Case]
+    facts: list[str]
+
+
+def judge(suite: str, sources: Sources, extra: Sequence[str] = ()) -> Judged:
+    """Read the nights of a suite and judge every series; ``UsageError`` where there is no night."""
+    from harness.analyse.history import cases_of, unknown_machines
+
+    found = sources.shared().nights(suite)
+    if not found.nights:
+        where = sources.store or sources.results
+        raise UsageError(f"no nights of suite '{suite}' in {where}: measure one with `harness nightly {suite}`")
+    cases = cases_of(found.nights, sources.acceptances())
+    last = found.nights[-1]
+    facts = [
+        f"{len(found.nights)} nights, the last one {last.name} at commit {str(last.commit.get('sha'))[:12]}"
+        f"{' with uncommitted changes' if last.commit.get('dirty') else ''}.",
+        *(f"Left out: {line}." for line in [*found.unreadable, *unknown_machines(found.nights)]),
+        *extra,
+    ]
+    return Judged(suite, found.nights, cases, facts)
+
+
+def tell(judged: Judged, outputs: Outputs, sources: Sources, title: str) -> int:
+    """Print the verdicts, write what was asked for, and return the exit code."""
+    from harness.analyse.case import exit_code
+    from harness.report.ci.writing import write_outputs
+
+    report = None if outputs.reports is None else write_history(judged, outputs.reports, sources)
+    code = exit_code(judged.cases, strict=outputs.strict) if judged.cases else NOTHING
+    lines = write_outputs(
+        judged.cases, title, judged.facts, outputs.junit, outputs.markdown, outputs.annotations
+    )
+    if outputs.as_json:
+        told = {"suite": judged.suite, "nights": len(judged.nights), "facts": judged.facts, "exit_code": code,
+                "cases": [case.to_dict() for case in judged.cases]}  # fmt: skip
+        print(json.dumps(told, indent=1))
+        return code
+    show(judged.cases, judged.facts)
+    if report is not None:
+        print(f"report: {report}")
+    for line in lines:
+        print(line)
+    return code
+
+
+def show(cases: Sequence[Case], facts: Sequence[str], *, acceptable: bool = True) -> None:
+    """Print the verdicts, worst first, passes only counted; ``acceptable``: `harness accept` knows these series."""
+    from harness.analyse.case import ORDER, worst_first
+    from harness.report.case_words import in_words
+
+    for line in facts:
+        print(line)
+    counts = {name: sum(case.status == name for case in cases) for name in ORDER}
+    told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+    print(f"{len(cases)} series: {told}" if cases else "nothing was measured: see `harness plan`")
+    news = [case for case in worst_first(cases) if case.status != "pass"]
+    for case in news[:TOLD]:
+        print(f"  {case.status:<14} {in_words(case)}")
+        for suspect in case.suspects[:3]:
+            print(f"  {'':<14}   changed with it: {suspect}")
+        if acceptable and case.status in ("regression", "missing"):
+            print(f"  {'':<14}   accept with: harness accept {case.id} --reason ...")
+    if len(news) > TOLD:
+        print(f"  and {len(news) - TOLD} more; --json names all")
+
+
+def write_history(judged: Judged, reports: Path, sources: Sources) -> Path:
+    """Write the suite's report with these nights in it."""
+    from harness.cli.reporting import content
+    from harness.report.build import build
+    from harness.report.index import build_index
+
+    found = content(judged.suite, sources.results)
+    found.nights = judged.nights
+    found.accepted = sources.acceptances()
+    written = build(found, reports / str(found.plan["suite"]))
+    build_index(reports)
+    return written[0]
