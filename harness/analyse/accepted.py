@@ -18,7 +18,9 @@ _HEAD = "# Changes that were looked at and accepted (`harness accept SERIES --re
 
 @dataclass(frozen=True)
 class Acceptance:
-    """One entry: the new level ``after`` of a series is good (None: its disappearance is) until ``expires``."""
+    """One entry: that the level of a series went from ``before`` to ``after`` (None: it disappeared) is good until
+    ``expires``.
+    """
 
     series: str
     what: str
@@ -82,15 +84,19 @@ def write(path: Path, entries: Sequence[Acceptance]) -> None:
 def _entry(path: Path, number: int, item: Any) -> Acceptance:
     names = Acceptance.__dataclass_fields__
     if not isinstance(item, dict) or (wrong := set(item) ^ set(names)):
-        said = f"has {', '.join(sorted(wrong))} wrong" if isinstance(item, dict) else "is no mapping"
+        said = f"has {', '.join(sorted(map(str, wrong)))} wrong" if isinstance(item, dict) else "is no mapping"
         raise UsageError(f"{path}: entry {number} {said}; its fields are {', '.join(names)}")
     told: dict[str, Any] = {key: str(value) if isinstance(value, date) else value for key, value in item.items()}
     for name in ("accepted", "expires"):
         try:
-            date.fromisoformat(str(told[name]))
+            told[name] = date.fromisoformat(str(told[name])).isoformat()
         except ValueError:
             raise UsageError(f"{path}: entry {number}: {name} '{told[name]}' is no date like 2026-11-25") from None
-    numbers = [name for name in ("before", "after") if not isinstance(told[name], int | float | None)]
-    if numbers:
-        raise UsageError(f"{path}: entry {number}: {numbers[0]} must be a number")
+    for name in ("before", "after"):
+        value = told[name]
+        if isinstance(value, bool) or not isinstance(value, int | float | None) or value != value:
+            raise UsageError(f"{path}: entry {number}: {name} must be a number")
+    for name in ("series", "what", "reason"):
+        if not isinstance(told[name], str):
+            raise UsageError(f"{path}: entry {number}: {name} must be text")
     return Acceptance(**told)

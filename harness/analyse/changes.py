@@ -26,6 +26,7 @@ ALPHA = 0.001
 FEWEST = 4  # values on each side of a change
 SHORTEST = 2 * FEWEST
 SHORTEST_STRETCH = 16
+SHARE_OF_STRETCHES = 0.5  # by simulation: stretches overlap, and few of them differ by what counts
 MAD = 1.4826  # of a normal distribution, standard deviation over median absolute deviation
 OUTLIER = 3.0
 MOST_CORRELATED = 0.95
@@ -67,8 +68,11 @@ def exact_changes(values: Sequence[float], counts: Counts) -> list[Change]:
 
 
 def repeats_exactly(values: Sequence[float]) -> bool:
-    """Whether a value is mostly followed by the very same one, as numbers are that nothing random enters."""
-    series = numpy.asarray(values, dtype=float)
+    """Whether a value is mostly followed by the very same one, as numbers are that nothing random enters.
+
+    Of three and more the last one is not asked: it may be the first that differs.
+    """
+    series = numpy.asarray(values[:-1] if len(values) > 2 else values, dtype=float)
     return len(series) > 1 and float(numpy.median(numpy.abs(numpy.diff(series)))) == 0.0
 
 
@@ -110,7 +114,7 @@ def _split(series: numpy.ndarray, counts: Counts, alpha: float) -> int | None:
     """Where to split a part; None where there is nothing to believe.
 
     A slow-down that was mended leaves both ends alike and no split of the whole: then shorter stretches are looked at,
-    each with its share of the probability, and the surest split is taken.
+    at half the probability, and the surest split is taken.
     """
     at, p = _tested(series, counts)
     if p <= alpha:
@@ -118,7 +122,7 @@ def _split(series: numpy.ndarray, counts: Counts, alpha: float) -> int | None:
     stretches = _stretches(len(series))
     tested = [(p, low + at) for low, high in stretches for at, p in (_tested(series[low:high], counts),)]
     p, at = min(tested, default=(1.0, 0))
-    return at if p <= alpha / len(stretches or [0]) else None
+    return at if p <= SHARE_OF_STRETCHES * alpha else None
 
 
 def _tested(series: numpy.ndarray, counts: Counts) -> tuple[int, float]:
@@ -133,14 +137,14 @@ def _tested(series: numpy.ndarray, counts: Counts) -> tuple[int, float]:
 
 @cache
 def _stretches(count: int) -> tuple[tuple[int, int], ...]:
-    """Overlapping stretches of a series, each length half of the one before, half a length apart (seeded binary
-    segmentation, Kovács et al. 2023, doi:10.1093/biomet/asac052).
+    """Overlapping stretches of a series, half a length apart, each length the one before over the root of two (seeded
+    binary segmentation, Kovács et al. 2023, doi:10.1093/biomet/asac052).
     """
-    found, length = [], count / 2
+    found, length = [], count / math.sqrt(2)
     while length >= SHORTEST_STRETCH:
         steps = math.ceil(2 * (count - length) / length)
         found += [(round(low), round(low + length)) for low in numpy.linspace(0, count - length, steps + 1)]
-        length /= 2
+        length /= math.sqrt(2)
     return tuple(found)
 
 

@@ -31,6 +31,7 @@ from harness.results.nights import Night
 
 POWER = 2.49  # z of 95 % one-sided plus z of 80 %
 AHEAD = 8  # nights in which a change should be found
+EXPLAINED = 2.0  # times by how much the canary slowed: no more than that is put down to the machine
 RECENT = 14  # nights for which something that is no alarm is told
 
 
@@ -63,8 +64,24 @@ def cases_of(nights: Sequence[Night], accepted: Iterable[Acceptance] = ()) -> li
         return []
     last = nights[-1]
     here = {machine_of(facts) for facts in last.machines.values()}
-    found = [one.case for one in stories(nights, accepted) if one.series.machine in here]
+    found = [one.case for one in current(stories(nights, accepted)) if one.series.machine in here]
     return [*found, *_never_done(nights, {case.place.step for case in found})]
+
+
+def current(found: Sequence[Story]) -> list[Story]:
+    """The stories without those that another one goes on with: the same number on hard facts that have changed."""
+    begins: dict[str, list[int]] = {}
+    for story in found:
+        begins.setdefault(case_id(story.series.place, story.series.watched.metric), []).append(
+            story.series.points[0].night
+        )
+    return [
+        story for story in found
+        if not any(
+            first > story.series.points[-1].night
+            for first in begins[case_id(story.series.place, story.series.watched.metric)]
+        )
+    ]  # fmt: skip
 
 
 def unknown_machines(nights: Sequence[Night]) -> list[str]:
@@ -122,10 +139,13 @@ class _Judge:
         if gone is not None:
             return self._told(*gone)
         if not self.values:
-            return self._told("machine moved", "at every night something else used the machine, or it was another one")
+            return self._told("insufficient", "at every night something else used the machine, or it was another one")
         standing = self._standing()
         if standing.status != "regression" and self.series.points[-1].night in self.movement.nights:
             return self._told("machine moved", "the canary moved this night: its times raise nothing")
+        if standing.status != "regression" and self.used[-1] != len(self.series.points) - 1:
+            unseen = len(self.series.points) - 1 - self.used[-1]
+            return self._told("insufficient", f"{unseen} nights: something else used the machine beside it")
         if standing.change is not None and (standing.status == "regression" or self._recent(standing.change)):
             return self._changed(standing.status, standing.change, standing.why)
         exact = self.series.watched.kind == "exact" or repeats_exactly(self.values)
@@ -141,7 +161,9 @@ class _Judge:
             acceptance = next((one for one in self.accepted if self._covers(one, change)), None)
             counts = self.series.watched.counts(good, change.after)
             if shift is not None:
-                good, found = change.after, _Standing("machine moved", number, f"the canary {shift} moved with it")
+                good *= change.after / change.before  # the machine explains this much, and nothing that was before it
+                if found.status != "regression":
+                    found = _Standing("machine moved", number, f"the canary {shift} moved with it")
             elif acceptance is not None:
                 good, found = change.after, _Standing("accepted", number, acceptance.in_words())
             elif counts and self.series.watched.worse(good, change.after):
@@ -158,16 +180,25 @@ class _Judge:
         return float(numpy.median(self.values[starts[number] : starts[number + 1]]))
 
     def _shift(self, change: Change) -> str | None:
-        night = self._night(change)
-        near = [name for at, name in self.movement.shifts.items() if abs(at - night) <= AROUND]
-        return near[0] if near else None
+        """The canary that shifted with a change, in the same direction and by half as much at least."""
+        if min(change.before, change.after) <= 0:
+            return None
+        slower = math.log(change.after / change.before) * (1 if self.series.watched.direction == "lower" else -1)
+        for at, shift in self.movement.shifts.items():
+            near = abs(at - self._night(change)) <= AROUND
+            if near and slower * shift.slower > 0 and abs(slower) <= EXPLAINED * abs(shift.slower):
+                return shift.canary
+        return None
 
     def _covers(self, acceptance: Acceptance, change: Change) -> bool:
-        today = self.nights[-1].started
-        if acceptance.series != self.series.id or not acceptance.holds(today) or acceptance.after is None:
+        """Whether a change is the one that was accepted: of this series, from that level, and to nothing worse."""
+        if acceptance.series != self.series.id or not acceptance.holds(self.nights[-1].started):
             return False
-        worse = self.series.watched.worse(acceptance.after, change.after)
-        return not (worse and self.series.watched.counts(acceptance.after, change.after))
+        if acceptance.before is None or acceptance.after is None:
+            return False
+        watched = self.series.watched
+        further = watched.counts(acceptance.after, change.after) and watched.worse(acceptance.after, change.after)
+        return not further and not watched.counts(acceptance.before, change.before)
 
     def _gone(self) -> tuple[Status, str] | None:
         """Whether the last night of this machine has no such number, and what became of it."""
@@ -175,15 +206,18 @@ class _Judge:
         last, own = here[-1], self.series.points[-1].night
         if own == last:
             return None
-        if any(one.series == self.series.id and one.after is None and one.holds(self.nights[-1].started)
-               for one in self.accepted):  # fmt: skip
-            return "accepted", "its disappearance was accepted"
+        gone = [one for one in self.accepted if one.series == self.series.id and one.after is None]
+        excused = any(one.holds(self.nights[-1].started) for one in gone)
         entry = next((each for each in self.nights[last].steps if each["step"] == self.series.place.step), None)
         if entry is None:
             since = next(number for number in here if number > own)
+            if excused:
+                return "accepted", "its disappearance was accepted"
             return "missing", f"not among the steps since {when(self.nights, since)}"
         if entry["status"] == "done":
             return "missing", "its step is done and no longer gives this number"
+        if entry["status"] == "skipped" and excused:
+            return "accepted", "its disappearance was accepted"
         return "missing" if entry["status"] == "skipped" else "errored", f"{entry['status']}: {entry['reason']}"
 
     def _ran(self, night: Night) -> bool:
@@ -198,7 +232,7 @@ class _Judge:
 
     def _told(self, status: Status, why: str) -> Case:
         level = self._level(len(self.changes)) if self.values else None
-        last = self.series.points[-1].value
+        last = self.series.points[self.used[-1]].value if self.used else None
         return Case(
             self.series.id, self.series.place, self.series.watched.metric, status, why, level, last,
             _ratio(level, last), smallest=self._smallest(),
@@ -226,7 +260,7 @@ class _Judge:
         medians = [
             numpy.median(generator.choice(numpy.asarray(part), (RESAMPLES, len(part))), axis=1) for part in parts
         ]
-        if (medians[0] == 0).any():
+        if (medians[0] <= 0).any():
             return None, None
         low, high = numpy.percentile(medians[1] / medians[0] - 1, (2.5, 97.5))
         return float(low), float(high)
@@ -250,8 +284,7 @@ def _never_done(nights: Sequence[Night], known: set[str]) -> list[Case]:
         if entry["status"] in ("done", "skipped") or entry["operation"] == "canary" or entry["step"] in known:
             continue
         place = Place.of(last.suite, entry["step"], entry["operation"], entry["coordinates"])
-        facts = last.machines.get(entry["hard"], {})
-        series = case_id(place, "status", fingerprint(entry["hard"], facts))
+        series = case_id(place, "status", fingerprint(entry))
         found.append(Case(series, place, "status", "errored", f"{entry['status']}: {entry['reason']}"))
     return found
 
@@ -262,4 +295,4 @@ def when(nights: Sequence[Night], number: int) -> str:
 
 
 def _ratio(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None or before == 0 else after / before - 1
+    return None if before is None or after is None or before <= 0 else after / before - 1

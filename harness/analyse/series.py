@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,15 +56,22 @@ class Series:
 
 
 @dataclass(frozen=True)
+class Shift:
+    """A canary that stays where it moved; ``slower`` is the logarithm of its time after over its time before."""
+
+    canary: str
+    slower: float
+
+
+@dataclass(frozen=True)
 class Movement:
     """What the canaries say of one set of hard facts.
 
-    ``nights`` are those at which the machine was not itself; ``shifts`` those from which on it is another one, with
-    the canary that says so.
+    ``nights`` are those at which the machine was not itself; ``shifts`` those from which on it is another one.
     """
 
     nights: frozenset[int] = frozenset()
-    shifts: Mapping[int, str] = field(default_factory=dict)
+    shifts: Mapping[int, Shift] = field(default_factory=dict)
 
 
 def series_of(nights: Sequence[Night]) -> list[Series]:
@@ -75,7 +83,7 @@ def series_of(nights: Sequence[Night]) -> list[Series]:
     points: dict[str, list[Point]] = {}
     about: dict[str, tuple[Place, Watched, str, tuple[Any, ...]]] = {}
     for number, night in enumerate(nights):
-        made, trained = _made(night), _trained(night)
+        made, trained, twins = _made(night), _trained(night), _twins(night)
         for entry in night.steps:
             if entry["status"] != "done" or entry["operation"] == "canary" or not entry["hard"]:
                 continue
@@ -86,7 +94,7 @@ def series_of(nights: Sequence[Night]) -> list[Series]:
                     continue
                 if name in FROM_REFERENCE and str(entry["coordinates"].get("method")) in trained:
                     continue
-                known = case_id(place, name, fingerprint(entry["hard"], facts))
+                known = case_id(place, name, fingerprint(entry, entry["step"] if place_key(entry) in twins else ""))
                 points.setdefault(known, []).append(Point(number, float(value), entry["step"], disturbed(entry)))
                 about[known] = (place, WATCHED[name], entry["hard"], machine_of(facts))
     return [Series(known, *about[known], _since_defined(found)) for known, found in points.items()]
@@ -111,10 +119,26 @@ def _said_when_made(entry: Mapping[str, Any], name: str, made: set[tuple[str, st
     return entry["operation"] == "eval" and (str(entry["coordinates"].get("method")), name) in made
 
 
-def fingerprint(hard: str, facts: Mapping[str, Any]) -> str:
-    """Identity of everything hard: the facts known when planning, and the hashes that the step determined."""
-    told = json.dumps([hard, dict(facts)], sort_keys=True)
+def fingerprint(entry: Mapping[str, Any], apart: str = "") -> str:
+    """Identity of everything hard: the facts known when planning, and the hashes that the step determined; ``apart``
+    tells steps at the same coordinates apart.
+    """
+    told = json.dumps([entry["hard"], dict(entry["determined"]), apart], sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+
+def place_key(entry: Mapping[str, Any]) -> str:
+    """The coordinates of a night's entry as one text."""
+    return json.dumps([entry["operation"], entry["hard"], entry["coordinates"]], sort_keys=True)
+
+
+def _twins(night: Night) -> set[str]:
+    """Coordinates that several steps of a night share, as two sweeps that differ in their budget do."""
+    steps: dict[str, set[str]] = {}
+    for entry in night.steps:
+        if entry["operation"] != "canary":
+            steps.setdefault(place_key(entry), set()).add(entry["step"])
+    return {key for key, found in steps.items() if len(found) > 1}
 
 
 def machine_of(facts: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -142,11 +166,13 @@ def movements(nights: Sequence[Night]) -> dict[str, Movement]:
                 by_hard.setdefault(hard, {}).setdefault(name, []).append((number, value))
     for hard, lines in by_hard.items():
         moved: set[int] = set()
-        shifts: dict[int, str] = {}
+        shifts: dict[int, Shift] = {}
         for name, line in lines.items():
-            starts = [line[change.at][0] for change in changes([value for _, value in line], _far)]
-            shifts |= dict.fromkeys(starts, name)
-            moved |= _moved(line, starts)
+            found_here = changes([value for _, value in line], _far)
+            told = {line[one.at][0]: Shift(name, math.log(one.after / one.before)) for one in found_here}
+            for at, one in told.items():
+                shifts[at] = max(one, shifts.get(at, one), key=lambda shift: abs(shift.slower))
+            moved |= _moved(line, told)
         found[hard] = Movement(frozenset(moved), shifts)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,12 @@ class Sources:
         from harness.results.shared import SharedStore
 
         return SharedStore(self.store or self.results)
+
+    def hint(self) -> str:
+        """The options by which another command finds the same nights and acceptances."""
+        given = [("--results", self.results if self.results != Path("results") else None), ("--store", self.store),
+                 ("--accepted", self.accepted)]  # fmt: skip
+        return "".join(f" {name} {shlex.quote(str(value))}" for name, value in given if value is not None)
 
     def acceptances(self) -> list[Acceptance]:
         """The accepted changes."""
@@ -94,41 +101,44 @@ def tell(judged: Judged, outputs: Outputs, sources: Sources, title: str) -> int:
     from harness.analyse.case import exit_code
     from harness.report.ci.writing import write_outputs
 
-    report = None if outputs.reports is None else write_history(judged, outputs.reports, sources)
     code = exit_code(judged.cases, strict=outputs.strict) if judged.cases else NOTHING
-    lines = write_outputs(
-        judged.cases, title, judged.facts, outputs.junit, outputs.markdown, outputs.annotations
-    )
+    lines = write_outputs(judged.cases, title, judged.facts, outputs.junit, outputs.markdown, outputs.annotations)
     if outputs.as_json:
         told = {"suite": judged.suite, "nights": len(judged.nights), "facts": judged.facts, "exit_code": code,
                 "cases": [case.to_dict() for case in judged.cases]}  # fmt: skip
         print(json.dumps(told, indent=1))
-        return code
-    show(judged.cases, judged.facts)
-    if report is not None:
-        print(f"report: {report}")
-    for line in lines:
-        print(line)
+    else:
+        show(judged.cases, judged.facts, hint=sources.hint())
+        for line in lines:
+            print(line)
+    if outputs.reports is not None:  # last: whatever goes wrong there, the verdict is told
+        report = write_history(judged, outputs.reports, sources)
+        if not outputs.as_json:
+            print(f"report: {report}")
     return code
 
 
-def show(cases: Sequence[Case], facts: Sequence[str], *, acceptable: bool = True) -> None:
-    """Print the verdicts, worst first, passes only counted; ``acceptable``: `harness accept` knows these series."""
+def show(cases: Sequence[Case], facts: Sequence[str], *, hint: str | None = None) -> None:
+    """Print the verdicts, worst first, passes only counted.
+
+    ``hint``: where `harness accept` finds these series; None where it knows none of them.
+    """
     from harness.analyse.case import ORDER, worst_first
     from harness.report.case_words import in_words
+    from harness.report.ci.told import one_line
 
     for line in facts:
-        print(line)
+        print(one_line(line))
     counts = {name: sum(case.status == name for case in cases) for name in ORDER}
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
     print(f"{len(cases)} series: {told}" if cases else "nothing was measured: see `harness plan`")
     news = [case for case in worst_first(cases) if case.status != "pass"]
     for case in news[:TOLD]:
-        print(f"  {case.status:<14} {in_words(case)}")
+        print(f"  {case.status:<14} {one_line(in_words(case))}")
         for suspect in case.suspects[:3]:
-            print(f"  {'':<14}   changed with it: {suspect}")
-        if acceptable and case.status in ("regression", "missing"):
-            print(f"  {'':<14}   accept with: harness accept {case.id} --reason ...")
+            print(f"  {'':<14}   changed with it: {one_line(suspect)}")
+        if hint is not None and case.status in ("regression", "missing"):
+            print(f"  {'':<14}   accept with: harness accept {case.id} --reason ...{hint}")
     if len(news) > TOLD:
         print(f"  and {len(news) - TOLD} more; --json names all")
 

@@ -67,7 +67,7 @@ def nightly(suite_name: str, sources: Sources, outputs: Outputs, isolation: str)
     if any(night.installation == store.installation and night.started >= since for night in before):
         unfinished.finish()  # it was kept, and then something ended the process
         since = unfinished.since(datetime.now(UTC))
-    _check_clock(before, since)
+    _check_clock(before, utc_now())
     outcome = run_parts(suite, store, isolation, since=since, as_json=outputs.as_json, told=not outputs.as_json)
     if outcome.stopped is not None:
         return outcome.exit_code

@@ -12,8 +12,10 @@ import pandas
 from harness.analyse.accepted import Acceptance
 from harness.analyse.cells import CHAIN, GROUP, deciding, installation_of, items_of_deciding, members
 from harness.analyse.cost import making_cost
+from harness.analyse.history import Story, current, stories
 from harness.analyse.paired import ItemScores
 from harness.analyse.selftest import SelfTest
+from harness.analyse.series import machine_of
 from harness.analyse.summary import Line, as_lines, plain_value, summarize
 from harness.analyse.utilisation import measured_peak, published_peak
 from harness.report.outcomes import Key, Outcome, outcomes
@@ -42,6 +44,12 @@ class Content:
     def installation(self) -> str | None:
         """The installation that the report is about."""
         return installation_of(self.frame, self.wanted)
+
+    @cached_property
+    def stories(self) -> list[Story]:
+        """The series of the nights on the machine of the last one, with their verdicts."""
+        here = {machine_of(facts) for facts in self.nights[-1].machines.values()} if self.nights else set()
+        return [one for one in current(stories(self.nights, self.accepted)) if one.series.machine in here]
 
     @cached_property
     def rows(self) -> pandas.DataFrame:

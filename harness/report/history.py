@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pandas
 
 from harness.analyse.case import Case, worst_first
-from harness.analyse.history import Story, stories, unknown_machines, when
-from harness.analyse.series import Point, machine_of, movements
+from harness.analyse.history import Story, cases_of, unknown_machines, when
+from harness.analyse.series import Point, movements
 from harness.report.case_words import change_in_words, in_words, levels_in_words, unit_of
 from harness.report.content import Content
 from harness.report.document import Block, Bullets, Column, Paragraph, Row, Section, Table, Value
@@ -30,7 +30,7 @@ def history(content: Content) -> Section | None:
     """The section, or None where fewer than two nights are kept."""
     if len(content.nights) < 2:
         return None
-    found = _here(content)
+    found = content.stories
     drawn = [one for one in found if one.changes or one.case.status not in ("pass", "insufficient")]
     drawn = sorted(drawn, key=lambda one: _order(found).index(one.case.id))[:MOST_DRAWN]
     blocks: list[Block] = [Bullets(history_in_words(content)), Paragraph(EXPLANATION, "note")]
@@ -47,7 +47,7 @@ def findable(content: Content) -> Section | None:
     """What each noisy series could have shown, on demand."""
     if len(content.nights) < 2:
         return None
-    found = [one for one in _here(content) if one.series.watched.kind in ("time", "memory")]
+    found = [one for one in content.stories if one.series.watched.kind in ("time", "memory")]
     return Section("What the nights could have shown", [_smallest_table(found)], folded=True) if found else None
 
 
@@ -55,7 +55,7 @@ def every_series(content: Content) -> Section | None:
     """For the page alone: any series, picked by name."""
     if len(content.nights) < 2:
         return None
-    found = sorted(_here(content), key=_title)
+    found = sorted(content.stories, key=_title)
     if not found:
         return None
     noisy = [one for one in found if one.series.watched.kind == "time"] or found
@@ -69,26 +69,20 @@ def history_in_words(content: Content) -> list[str]:
     """How many nights and series there are, and what became worse, for the opening of the report too."""
     if len(content.nights) < 2:
         return []
-    cases = [one.case for one in _here(content)]
+    cases = cases_of(content.nights, content.accepted)
     worse = [case for case in worst_first(cases) if case.status in ("regression", "missing", "errored")]
     first, last = (one.started[:16].replace("T", " ") for one in (content.nights[0], content.nights[-1]))
-    moved = {hard: len(one.nights) for hard, one in movements(content.nights).items() if one.nights}
+    moved = {night for one in movements(content.nights).values() for night in one.nights}
     told = [
         f"{len(content.nights)} nights from {first} to {last}, {len(cases)} series: "
-        f"{len(worse)} worse than before."
+        f"{len(worse)} not as they should be."
     ]
     told += [f"{case.status.capitalize()}: {in_words(case)}." for case in worse[:3]]
     if len(worse) > 3:
         told.append(f"and {len(worse) - 3} more, below.")
     if moved:
-        told.append(f"The canary moved at {sum(moved.values())} nights, whose times raise nothing.")
+        told.append(f"The canary moved at {len(moved)} nights, whose times raise nothing.")
     return [*told, *(f"{line}." for line in unknown_machines(content.nights))]
-
-
-def _here(content: Content) -> list[Story]:
-    """The series of the machine of the last night."""
-    here = {machine_of(facts) for facts in content.nights[-1].machines.values()}
-    return [one for one in stories(content.nights, content.accepted) if one.series.machine in here]
 
 
 def _order(found: Sequence[Story]) -> list[str]:
@@ -96,7 +90,10 @@ def _order(found: Sequence[Story]) -> list[str]:
 
 
 def _titles(story: Story) -> list[str]:
-    return [story.series.watched.metric, story.series.place.in_words()]
+    """The number and where it is from: with data and hardware, so that no two series are called the same."""
+    place = story.series.place
+    where = [text for text in (place.data, place.hardware) if text]
+    return [story.series.watched.metric, ", ".join([place.in_words(), *where])]
 
 
 def _title(story: Story) -> str:
@@ -132,7 +129,7 @@ def _changes_table(found: Sequence[Story], nights: Sequence[Night]) -> Table | N
         unit = unit_of(story.case)
         for change in story.changes:
             night = story.night_of(change)
-            ratio = change.after / change.before - 1 if change.before else None
+            ratio = change.after / change.before - 1 if change.before > 0 else None
             rows.append((night, Row([
                 Value(when(nights, night).removeprefix("night "), kind="text"), Value(_title(story), kind="text"),
                 Value(f"{pretty(change.before, unit)} -> {pretty(change.after, unit)}", kind="text"),

@@ -19,7 +19,7 @@ def panels(series: Sequence[pandas.DataFrame], titles: Sequence[list[str]]) -> F
     """One small picture per series; columns ``night date commit value level state change``."""
     drawn = [
         altair.layer(*_marks(altair.Chart(points), f"history_{number}")).properties(
-            width=400, height=120, title=altair.TitleParams(title[0], subtitle=title[1][:70])
+            width=400, height=120, title=altair.TitleParams(title[0], subtitle=title[1][:80])
         )
         for number, (points, title) in enumerate(zip(series, titles, strict=True))
     ]

@@ -9,6 +9,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+# The hard facts that are known when a step is planned, and make its hard id. What the step itself determines (the hash
+# of its data) is recorded beside them.
+PLAN_TIME_FACTS = (
+    "cpu_model", "cores", "memory_gib", "gpus", "device", "devices", "ranks", "threads", "omp_wait_policy", "isolation",
+    "measurement_version",
+)  # fmt: skip
+
 
 @dataclass
 class Facts:

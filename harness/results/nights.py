@@ -10,6 +10,7 @@ Format history:
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from harness.errors import StoreError
+from harness.results.facts import PLAN_TIME_FACTS
 from harness.results.record import NewerFormat, Record
 
 FORMAT = 1
@@ -27,13 +29,15 @@ _REQUIRED: dict[str, type] = {
 }  # fmt: skip
 _ENTRY: dict[str, type] = {
     "record": str, "step": str, "operation": str, "coordinates": dict, "status": str, "flags": list, "hard": str,
-    "values": dict,
+    "determined": dict, "values": dict,
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Night:
-    """One night as it is written. ``steps`` are entries of ``entry_of``; ``machines`` hold hard facts by their id."""
+    """One night as it is written. ``steps`` are entries of ``entry_of``; ``machines`` hold what was known of the
+    machine when the steps were planned, by its hard id.
+    """
 
     name: str
     suite: str
@@ -77,7 +81,8 @@ def night_of(records: Iterable[Record]) -> Night:
     for record in kept:
         environment = record["environment"]
         if environment.get("hard_id"):
-            machines[environment["hard_id"]] = environment["hard"]
+            hard = environment["hard"]
+            machines[environment["hard_id"]] = {name: hard[name] for name in PLAN_TIME_FACTS if name in hard}
         soft = environment.get("soft") or {}
         if soft:
             software[soft.get("environment", "main")] = soft
@@ -88,13 +93,16 @@ def night_of(records: Iterable[Record]) -> Night:
 
 
 def entry_of(record: Record) -> dict[str, Any]:
-    """What a night keeps of a record: its coordinates without parameters, how it ended, and its single numbers."""
+    """What a night keeps of a record: its coordinates without parameters, how it ended, its single numbers, and the
+    hard facts that it determined itself.
+    """
     coordinates = {key: value for key, value in record["coordinates"].items() if key != "params"}
     environment = record["environment"]
     return {
         "record": record["record"], "step": record["step"], "operation": record["operation"],
         "coordinates": coordinates, "status": record["status"], "reason": record["reason"],
         "flags": list(record["flags"]), "hard": environment.get("hard_id") or "",
+        "determined": {name: fact for name, fact in environment["hard"].items() if name not in PLAN_TIME_FACTS},
         "software": (environment.get("soft") or {}).get("environment", "main"),
         "values": {name: value for name, value in sorted(record["metrics"].items()) if value is not None},
     }  # fmt: skip
@@ -125,10 +133,22 @@ def read_night(text: str | bytes, where: str) -> Night:
     if wrong:
         raise StoreError(f"night {where} lacks {', '.join(wrong)}")
     for number, entry in enumerate(found["steps"], start=1):
-        whole = isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in _ENTRY.items())
-        if not whole or not all(isinstance(value, int | float) for value in entry["values"].values()):
+        if not _whole(entry) or (entry["hard"] and entry["hard"] not in found["machines"]):
             raise StoreError(f"night {where}: step {number} is not whole; delete it, its records are")
+    facts = [*found["machines"].values(), *found["software"].values()]
+    if not all(isinstance(each, dict) for each in facts):
+        raise StoreError(f"night {where}: its machines or software are no mappings; delete it, its records are whole")
     return Night(
         found["night"], found["suite"], found["installation"], found["started"], found["commit"], found["machines"],
         found["software"], tuple(found["steps"]),
     )  # fmt: skip
+
+
+def _whole(entry: Any) -> bool:
+    """Whether a step's entry has everything that history looks at, each of its kind."""
+    if not isinstance(entry, dict) or not all(isinstance(entry.get(name), kind) for name, kind in _ENTRY.items()):
+        return False
+    if not isinstance(entry.get("reason"), str | None) or not all(isinstance(flag, str) for flag in entry["flags"]):
+        return False
+    numbers = entry["values"].values()
+    return all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in numbers)

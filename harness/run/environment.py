@@ -21,6 +21,7 @@ from typing import Any
 
 from harness import environments
 from harness.contract import MEASUREMENT_VERSION
+from harness.results.facts import PLAN_TIME_FACTS
 
 LIBRARIES = (
     "torch", "transformers", "accelerate", "peft", "bitsandbytes", "trl", "deepspeed", "datasets", "tokenizers",
@@ -29,11 +30,6 @@ LIBRARIES = (
 )  # fmt: skip
 WAIT_POLICY = "PASSIVE"
 ISOLATION_MODES = ("fork", "spawn")
-# Only these make the hard id: what a step's own identity determines (data, model) is recorded beside them.
-PLAN_TIME_FACTS = (
-    "cpu_model", "cores", "memory_gib", "gpus", "device", "devices", "ranks", "threads", "omp_wait_policy", "isolation",
-    "measurement_version",
-)  # fmt: skip
 
 
 @cache

@@ -20,7 +20,7 @@ def entry(values: Mapping[str, float], **other: Any) -> dict[str, Any]:
     """One step of a night."""
     told = {
         "record": "s1.1", "step": "s1", "operation": "train", "coordinates": COORDINATES, "status": "done",
-        "reason": None, "flags": [], "hard": "h1", "software": "main", "values": dict(values),
+        "reason": None, "flags": [], "hard": "h1", "software": "main", "determined": {}, "values": dict(values),
     }  # fmt: skip
     return told | other
 

@@ -141,3 +141,26 @@ def test_a_stopped_night_is_gone_on_with_and_a_kept_one_is_not(harness: Harness,
     unfinished.write_text(json.dumps({"since": began}))
     assert "2 done" in harness("nightly", "tiny.yaml", "--no-report").stdout
     assert len(nights(folder)) == 2 and one in nights(folder)
+
+
+def test_a_hostile_night_shows_its_text_on_one_line_and_says_nothing_to_the_workflow(
+    harness: Harness, folder: Path
+) -> None:
+    """A store is written by many machines: names in a night are text, whatever is in them."""
+    assert harness("nightly", "tiny.yaml", "--no-report").returncode == 0
+    one = nights(folder)[0]
+    for number in range(22):
+        slowed(one, number, 1.0 if number < 14 else 0.8)
+    one.unlink()
+    for path in nights(folder):
+        night = json.loads(path.read_text())
+        for step in night["steps"]:
+            step["coordinates"]["method"] = "a\n::error::b\x1b[31m<script>alert(1)</script>|c"
+        path.write_text(json.dumps(night))
+    found = harness("history", "tiny", "--report", "--markdown", "out.md", "--junit", "out.xml")
+    assert found.returncode == 1 and "Traceback" not in found.stderr, found.stderr
+    assert "\x1b" not in found.stdout
+    assert not [line for line in found.stdout.splitlines() if line.startswith("::")]
+    page = (folder / "reports" / "tiny" / "index.html").read_text()
+    assert "<script>alert(1)" not in page and "<script>alert(1)" not in (folder / "out.md").read_text()
+    assert ElementTree.parse(folder / "out.xml").getroot() is not None
