@@ -32,6 +32,7 @@ def verdict(first: Sequence[float], again: Sequence[float], smallest: float, bli
     """
     if len(first) < FEWEST_PAIRS:
         return "few"
+    # What was not suspected is judged by the first pairs alone: the others were measured for other numbers.
     needed = bar([*first, *again], smallest)
     enough = len(again) >= FEWEST_PAIRS
     if _suspected(first, smallest):
@@ -41,7 +42,7 @@ def verdict(first: Sequence[float], again: Sequence[float], smallest: float, bli
     better = _suspected([-value for value in first], smallest)
     if better and _beyond([-value for value in (again if enough else first)], needed):
         return "better"
-    return "blind" if needed > max(blind, smallest) else "same"
+    return "blind" if bar(first, smallest) > max(blind, smallest) else "same"
 
 
 def bar(differences: Sequence[float], smallest: float) -> float:

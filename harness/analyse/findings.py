@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy
 
 from harness.analyse.evidence import NOISE_OF_PEAKS
+from harness.analyse.finding import Finding, Seen
 from harness.analyse.paired import UNTRANSFORMED, ItemScores, difference
 from harness.analyse.sides import Cell, disturbed, value_of
-from harness.analyse.significance import shift, signed_rank, smallest_detectable
+from harness.analyse.significance import POWER, shift, signed_rank, smallest_detectable
 from harness.analyse.statistics import Interval, mean_interval
 from harness.analyse.watched import Watched
 from harness.analyse.wins import wider
@@ -23,36 +23,7 @@ from harness.results.record import Record
 FEWEST_RANKED = 6  # below that no rank test can say 5 %
 FEWEST_SEEDS = 3  # Student's interval over two says nothing
 FREEDOM_OF_PEAKS = 4
-DETECTED = 2.486  # z of 95 % one-sided plus z of 80 %
 TAIL = 1.96
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One number of a cell. ``effect`` is in the scale of ``Watched.smallest``, bounded by ``low`` and ``high``.
-
-    ``p`` goes into the family that is corrected; ``exact`` and ``clear`` need no test; ``insufficient`` says why there
-    is no verdict. ``seen`` is the smallest effect that would have been found.
-    """
-
-    cell: Cell
-    watched: Watched
-    before: float
-    after: float
-    effect: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    seen: float | None = None
-    exact: bool = False
-    clear: bool = False
-    insufficient: str = ""
-
-    def share(self, value: float | None) -> float | None:
-        """An effect as a share of the value before; None where that means nothing."""
-        if value is None or not self.watched.absolute:
-            return value
-        return value / self.before if self.before > 0 else None
 
 
 class Scores:
@@ -108,9 +79,9 @@ def ranked(cell: Cell, watched: Watched, levels: tuple[float, float], logs: Sequ
         return Finding(cell, watched, *levels, effect=levels[1] / levels[0] - 1 if levels[0] else None,
                        insufficient=why or "no pair of runs")  # fmt: skip
     p = None if why else signed_rank(logs)
-    numbers = map(_from_log, (found.estimate, found.low, found.high, smallest_detectable(logs)))
-    effect, low, high, seen = numbers
-    return Finding(cell, watched, *levels, effect=effect, low=low, high=high, p=p, seen=seen, insufficient=why)
+    effect, low, high = map(_from_log, (found.estimate, found.low, found.high))
+    return Finding(cell, watched, *levels, effect=effect, low=low, high=high, p=p, insufficient=why, signs=len(logs),
+                   seen=lambda level: _from_log(smallest_detectable(logs, level)))  # fmt: skip
 
 
 def memory_of(cell: Cell, watched: Watched, levels: tuple[float, float]) -> Finding:
@@ -123,7 +94,8 @@ def memory_of(cell: Cell, watched: Watched, levels: tuple[float, float]) -> Find
     half, seen = _noise(sides)
     numbers = (_from_log(value) for value in (gap, gap - half, gap + half, seen))
     effect, low, high, found = numbers
-    return Finding(cell, watched, *levels, effect=effect, low=low, high=high, seen=found, clear=abs(gap) > seen)
+    return Finding(cell, watched, *levels, effect=effect, low=low, high=high, clear=abs(gap) > seen,
+                   seen=lambda _: found)  # fmt: skip
 
 
 def quality_of(cell: Cell, watched: Watched, scores: Scores, levels: tuple[float, float]) -> Finding:
@@ -136,13 +108,15 @@ def quality_of(cell: Cell, watched: Watched, scores: Scores, levels: tuple[float
         return Finding(cell, watched, *levels, effect=0.0, exact=True)
     runs = _gaps(cell, watched, plain)
     error = (over_items.high - over_items.low) / (2 * TAIL)
+    signs = None if p is None else over_items.n
     if p is None:
         p = _student(over_items.estimate, error, over_items.n - 1)
     scale = 1.0 if plain != watched.metric or watched.absolute else abs(levels[0]) or 1.0
     found, p = _with_training(_scaled(over_items, scale), p, [value / scale for value in runs])
-    ends: tuple[float | None, ...] = (found.estimate, found.low, found.high, DETECTED * error / scale)
-    effect, low, high, seen = map(_from_log, ends) if plain != watched.metric else ends
-    return Finding(cell, watched, *levels, effect=effect, low=low, high=high, p=p, seen=seen)
+    ends: tuple[float | None, ...] = (found.estimate, found.low, found.high)
+    effect, low, high = map(_from_log, ends) if plain != watched.metric else ends
+    return Finding(cell, watched, *levels, effect=effect, low=low, high=high, p=p, signs=signs, of="items",
+                   seen=_over_items(error / scale, plain != watched.metric))  # fmt: skip
 
 
 def _over_runs(cell: Cell, watched: Watched, levels: tuple[float, float], gaps: Sequence[float]) -> Finding:
@@ -156,9 +130,20 @@ def _over_runs(cell: Cell, watched: Watched, levels: tuple[float, float], gaps: 
         return Finding(cell, watched, *levels, effect=watched.effect(*levels), insufficient=why)
     found, scale = shift(gaps), 1.0 if watched.absolute else abs(levels[0]) or 1.0
     assert found is not None
-    numbers = (_divided(value, scale) for value in (found.estimate, found.low, found.high, smallest_detectable(gaps)))
-    effect, low, high, seen = numbers
-    return Finding(cell, watched, *levels, effect=effect, low=low, high=high, p=signed_rank(gaps), seen=seen)
+    effect, low, high = (_divided(value, scale) for value in (found.estimate, found.low, found.high))
+    return Finding(cell, watched, *levels, effect=effect, low=low, high=high, p=signed_rank(gaps), signs=len(gaps),
+                   seen=lambda level: _divided(smallest_detectable(gaps, level), scale))  # fmt: skip
+
+
+def _over_items(error: float, logarithm: bool) -> Seen:
+    """What the normal test finds that an estimate with this standard error stands for."""
+    from scipy.special import ndtri
+
+    def seen(level: float) -> float | None:
+        found = float(ndtri(level) + ndtri(POWER)) * error
+        return _from_log(found) if logarithm else found
+
+    return seen
 
 
 def _with_training(found: Interval, p: float, runs: Sequence[float]) -> tuple[Interval, float]:

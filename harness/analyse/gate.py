@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy
 
@@ -33,11 +33,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The cases; ``suspected`` are those that ask for as many pairs again; ``added`` counts the head's own cells."""
+    """The cases; ``suspected`` are those that ask for as many pairs again; ``added`` counts the head's own cells.
+
+    ``failed`` counts the cells that the base never got done, ``both`` those of them that the head did not either.
+    """
 
     cases: tuple[Case, ...]
     suspected: tuple[Case, ...]
     added: int
+    failed: int = 0
+    both: int = 0
 
 
 def judge(first: Sequence[Pair], again: Sequence[Pair] = ()) -> Judgement:
@@ -47,14 +52,16 @@ def judge(first: Sequence[Pair], again: Sequence[Pair] = ()) -> Judgement:
     number = {id(record): pair.number for pair in pairs for record in (*pair.base, *pair.head)}
     cases: list[Case] = []
     suspected: list[Case] = []
-    added = 0
+    added = failed = both = 0
     for cell in matched(base, head, SAME_CODE):
         added += not cell.base
+        if cell.base and not cell.done("base"):
+            failed, both = failed + 1, both + (not cell.done("head"))
         for numbers in _numbers(cell, number, {pair.number for pair in again}, cases):
             case, open_question = numbers.judged()
             cases.append(case)
             suspected += [case] if open_question else []
-    return Judgement(tuple(cases), tuple(suspected), added)
+    return Judgement(tuple(cases), tuple(suspected), added, failed, both)
 
 
 def lacking(pairs: Sequence[Pair], wanted: int) -> int:
@@ -98,10 +105,13 @@ class _Numbers:
         found = verdict([sign * value for value in first], [sign * value for value in again], smallest, blind)
         if found == "suspected" and self.looked_again:
             found = "few"
-        used = again if found == "worse" else [*first, *again]
-        numbers = _in_shares(used, bar([*first, *again], smallest), relative, before / unit)
-        status, why = self._in_words(found, numbers["smallest"])
-        return self._case(status, why, numbers), found == "suspected"
+        alone = found in ("same", "blind") or len(first) < FEWEST_PAIRS  # what came later was for other numbers
+        told = replace(self, again=()) if alone else self
+        every_one = first if alone else [*first, *again]
+        used = again if found == "worse" else every_one
+        numbers = _in_shares(used, bar(every_one, smallest), relative, before / unit)
+        status, why = told._in_words(found, numbers["smallest"])
+        return told._case(status, why, numbers), found == "suspected"
 
     def _exactly(self) -> Case:
         """Compare what repeats within each side, or the medians of facts that should."""
@@ -133,7 +143,7 @@ class _Numbers:
             "not confirmed": ("pass", f"looked worse in {pairs} pairs of runs, and did not in {more} more"),
             "better": ("improvement", f"better in {pairs} interleaved pairs of runs{f' and {more} more' * bool(more)}"),
             "blind": ("insufficient", f"too noisy: a change of {BLIND:.0%} could pass unseen"),
-            "same": ("pass", f"no clear difference in {pairs + more} interleaved pairs of runs{seen}"),
+            "same": ("pass", f"no clear difference in {pairs} interleaved pairs of runs{seen}"),
         }
         return told[found]
 
@@ -155,6 +165,8 @@ def _numbers(cell: Cell, number: dict[int, int], again: set[int], cases: list[Ca
     sides = [{number[id(record)]: record for record in cell.done(side)} for side in ("base", "head")]
     both = sorted(set(sides[0]) & set(sides[1]))
     spoiled = {number[id(record)] for record in (*cell.base, *cell.head) if disturbed(record)}
+    if not both and all(sides):
+        cases.append(cell.case(CELL, "insufficient", "no pair of runs in which both sides are done"))
     for name in cell.metrics() if both else ():
         values = {pair: tuple(value_of(side[pair], name) for side in sides) for pair in both}
         if any(one is not None and other is None for one, other in values.values()):
@@ -162,12 +174,12 @@ def _numbers(cell: Cell, number: dict[int, int], again: set[int], cases: list[Ca
             continue
         left = spoiled if WATCHED[name].kind == "time" else set()
         whole = {pair: (one, other) for pair, (one, other) in values.items() if one is not None and other is not None}
-        if whole and not whole.keys() - left:
-            why = f"something else used the machine in each of {len(whole)} pairs of runs"
-            cases.append(cell.case(name, "insufficient", why))
         parts = ([each for pair, each in whole.items() if pair not in left and (pair in again) == later]
                  for later in (False, True))  # fmt: skip
         first, more = map(tuple, parts)
+        if whole and not first:
+            why = f"something else used the machine in each of {len(whole)} pairs of runs"
+            cases.append(cell.case(name, "insufficient", "no undisturbed pair among the first" if more else why))
         if first:
             yield _Numbers(cell, WATCHED[name], first, more, bool(again))
 

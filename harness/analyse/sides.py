@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.analyse.case import COORDINATES, Case, Place, Status, case_id
@@ -45,6 +45,15 @@ class Cell:
         """The watched metrics that either side has a number for, in a fixed order."""
         sides = (*self.done("base"), *self.done("head"))
         return [name for name in WATCHED if any(value_of(record, name) is not None for record in sides)]
+
+    def seeds(self, side: str) -> set[Any]:
+        """The seeds with which ``base`` or ``head`` measured something; None of what does not depend on one."""
+        return {record["coordinates"].get("seed") for record in self.done(side)}
+
+    def of_seeds(self, seeds: Collection[Any]) -> Cell:
+        """The same with the records of these seeds alone."""
+        sides = [[one for one in side if one["coordinates"].get("seed") in seeds] for side in (self.base, self.head)]
+        return replace(self, place=_place(*sides), base=tuple(sides[0]), head=tuple(sides[1]))
 
     def case(self, metric: str, status: Status, why: str, **numbers: Any) -> Case:
         """A case at this place."""
@@ -89,6 +98,18 @@ def gone(cell: Cell) -> tuple[Status, str] | None:
         return "missing", "in the base, and not in the head"
     last = cell.head[-1]
     return ("missing" if last["status"] == "skipped" else "errored"), f"{last['status']}: {last['reason']}"
+
+
+def on_shared_seeds(cell: Cell) -> tuple[Cell | None, list[Cell]]:
+    """A cell with the seeds that both sides have done, and a cell for each that the head lacks.
+
+    As it is where a side does not depend on seeds; None where no seed is shared.
+    """
+    base, head = cell.seeds("base"), cell.seeds("head")
+    if None in base | head:
+        return cell, []
+    both = cell.of_seeds(base & head) if base & head else None
+    return both, [cell.of_seeds({seed}) for seed in sorted(base - head)]
 
 
 def in_words(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:

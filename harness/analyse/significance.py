@@ -68,12 +68,12 @@ def shift(differences: Sequence[float], level: float = LEVEL) -> Interval | None
     return Interval(estimate, float(means[outside - 1]), float(means[-outside]), len(values), "repeats")
 
 
-def smallest_detectable(differences: Sequence[float]) -> float | None:
+def smallest_detectable(differences: Sequence[float], level: float = LEVEL) -> float | None:
     """The smallest shift that as many pairs with as much noise would show in 8 of 10 cases, at 5 % one-sided.
 
-    (t(95 %) + t(80 %)) times the standard error of the mean; with ten pairs or more that of the trimmed mean (Tukey and
-    McLaughlin 1963, a tenth winsorised at each end), or one bad run in twenty would make every comparison blind. None
-    below two pairs.
+    ``level`` is another one-sided level. (t(level) + t(80 %)) times the standard error of the mean; with ten pairs or
+    more that of the trimmed mean (Tukey and McLaughlin 1963, a tenth winsorised at each end), or one bad run in twenty
+    would make every comparison blind. None below two pairs.
     """
     from scipy.special import stdtrit
 
@@ -84,7 +84,7 @@ def smallest_detectable(differences: Sequence[float]) -> float | None:
     kept = numpy.clip(values, values[cut], values[len(values) - 1 - cut])
     error = float(kept.std(ddof=1)) / ((1 - 2 * cut / len(values)) * len(values) ** 0.5)
     freedom = len(values) - 2 * cut - 1
-    quantiles = float(stdtrit(freedom, LEVEL)) + float(stdtrit(freedom, POWER))
+    quantiles = float(stdtrit(freedom, level)) + float(stdtrit(freedom, POWER))
     return float(quantiles * error)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +39,9 @@ def show_comparison(base: str, head: str, suite: str | None, results: Path, outp
         facts.append(f"In the head alone: {counted(made.added, 'cell')}.")
     if made.left:
         facts.append(f"In the base alone, of what makes its method: {counted(made.left, 'step')}.")
+    if made.failed:
+        facts.append(f"Not done in the base, so that nothing is known of it: {counted(made.failed, 'cell')}.")
+    facts += [f"Times and memory are left out, which other hard facts decide: {differ}." for differ in made.apart]
     return tell_cases(f"{base} against {head}", made.cases, facts, outputs)
 
 
@@ -47,15 +49,19 @@ def tell_cases(title: str, cases: Sequence[Case], facts: Sequence[str], outputs:
     """Print verdicts, write what was asked for, and return the exit code."""
     from harness.analyse.case import exit_code
     from harness.cli.judging import show
+    from harness.report.ci.markdown import COMMENT_BYTES
+    from harness.report.ci.told import in_json
     from harness.report.ci.writing import write_outputs
 
     code = exit_code(cases, strict=outputs.strict)
-    lines = write_outputs(cases, title, facts, outputs.junit, outputs.markdown, outputs.annotations)
+    lines = write_outputs(
+        cases, title, facts, outputs.junit, outputs.markdown, outputs.annotations, limit=COMMENT_BYTES, acceptable=False
+    )
     if outputs.as_json:
         told = {"title": title, "facts": list(facts), "exit_code": code, "cases": [case.to_dict() for case in cases]}
-        print(json.dumps(told, indent=1))
+        print(in_json(told))
         return code
-    show(cases, facts, acceptable=False)
+    show(cases, facts)
     for line in lines:
         print(line)
     return code
@@ -67,9 +73,12 @@ def counted(number: int, what: str) -> str:
 
 
 def _check_overlap(made: Comparison, sides: tuple[Selection, Selection]) -> None:
-    if all(case.status == "missing" for case in made.cases):
-        told = " and ".join(f"'{side.text}'" for side in sides)
+    told = " and ".join(f"'{side.text}'" for side in sides)
+    if not made.shared:
         raise UsageError(f"{told} have no cell in common: there is nothing to compare")
+    if not made.cases:
+        raise UsageError(f"{told} have {counted(made.shared, 'cell')} in common, and no number to compare: "
+                         f"{made.failed} not done in the base{', the machines differ' * bool(made.apart)}")  # fmt: skip
 
 
 def _in_words(name: str, side: Selection, records: Sequence[Record], left: int) -> str:

@@ -15,20 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.gate_facts import AGAIN, facts_of, never_done
 from harness.cli.planning import SUITES
 from harness.errors import UsageError, did_you_mean
 from harness.results.record import write_file
 from harness.results.store import Store
 from harness.run.checkouts import HERE, State, checked_out, content_of, names_of, repository, state_of
 from harness.run.launcher import Terminated, terminable
-from harness.run.pairs import SIDES, Ledger, Side, compile_code, measure, plan_of, records_of
+from harness.run.pairs import SIDES, Ledger, Side, compile_code, installed, measure, plan_of, records_of
 
 if TYPE_CHECKING:
     from harness.analyse.gate import Judgement, Pair
     from harness.cli.judging import Outputs
 
 FOLDER = ".gate"
-AGAIN = 1000  # where the numbers of pairs begin that are measured again
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,8 @@ class SuiteText:
 
 def gate(asked: Asked, outputs: Outputs) -> int:
     """Measure, judge and tell; the exit code, 130 or 143 where it was stopped."""
+    from harness.cli.comparing import tell_cases
+
     root = repository()
     states = {side: state_of(root, asked.refs[side]) for side in SIDES}
     suite = suite_at(root, states["head"], asked.suite)
@@ -63,11 +65,16 @@ def gate(asked: Asked, outputs: Outputs) -> int:
     Store(asked.results).check_writable()
     try:
         with terminable():
-            name, judged, pairs = _measured(asked, root, states, suite, pythons, quiet=outputs.as_json)
+            name, judged, pairs, ledger = _measured(asked, root, states, suite, pythons, quiet=outputs.as_json)
     except (KeyboardInterrupt, Terminated) as stop:
         print("stopped; the same command goes on where this one stopped", file=sys.stderr)
         return 143 if isinstance(stop, Terminated) else 130
-    return _tell(name, judged, facts_of(states, pairs, judged, asked), outputs)
+    if not judged.cases:
+        ledger.finish()
+        raise UsageError(f"suite '{name}' gave no number that is watched, on either side{never_done(judged)}")
+    code = tell_cases(f"gate of {name}", judged.cases, facts_of(states, pairs, judged, asked.seed), outputs)
+    ledger.finish()  # not before it is told: where a file cannot be written nothing need be measured again
+    return code
 
 
 def suite_at(root: Path, head: State, name: str) -> SuiteText:
@@ -110,29 +117,9 @@ def check_packages(root: Path, states: Mapping[str, State]) -> None:
         )
 
 
-def facts_of(states: Mapping[str, State], pairs: Sequence[Pair], judged: Judgement, asked: Asked) -> list[str]:
-    """Sentences about what was measured."""
-    from harness.analyse.sides import disturbed
-    from harness.cli.comparing import counted
-
-    more = sum(pair.number > AGAIN for pair in pairs)
-    again = f", and {more} more because something looked worse" if more else ""
-    told = [
-        f"Base {_state_in_words(states['base'])}, head {_state_in_words(states['head'])}: {len(pairs) - more} pairs of "
-        f"runs in random order (seed {asked.seed}){again}."
-    ]
-    records = [record for pair in pairs for record in (*pair.base, *pair.head)]
-    spoiled = sum(map(disturbed, records))
-    if spoiled:
-        told.append(f"Something else used the machine in {spoiled} of {len(records)} steps: their times do not count.")
-    if judged.added:
-        told.append(f"In the head alone: {counted(judged.added, 'step')}.")
-    return told
-
-
 def _measured(
     asked: Asked, root: Path, states: Mapping[str, State], suite: SuiteText, pythons: Mapping[str, str], *, quiet: bool
-) -> tuple[str, Judgement, list[Pair]]:
+) -> tuple[str, Judgement, list[Pair], Ledger]:
     """Measure the pairs that are not there yet, and as many again where something looks worse."""
     from harness.analyse.alarm import FEWEST_PAIRS
     from harness.analyse.gate import Pair, judge, lacking
@@ -140,6 +127,7 @@ def _measured(
 
     about = {
         "suite": hashlib.sha256(suite.text.encode()).hexdigest()[:16], "seed": asked.seed,
+        "installed": {side: installed(side, pythons[side]) for side in SIDES},
         **{side: [states[side].sha, states[side].changes, pythons[side]] for side in SIDES},
     }  # fmt: skip
     digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:6]
@@ -167,11 +155,11 @@ def _measured(
         first = undisturbed(1)
         judged = judge(first)
         if not judged.suspected:
-            return name, judged, first
+            return name, judged, first, ledger
         if not quiet:
             print(f"{counted(len(judged.suspected), 'number')} may be worse: {asked.pairs} pairs are measured again")
         again = undisturbed(AGAIN + 1)
-        return name, judge(first, again), [*first, *again]
+        return name, judge(first, again), [*first, *again], ledger
 
 
 @contextmanager
@@ -223,23 +211,9 @@ class _Progress:
         self._runs += 1
 
 
-def _tell(suite: str, judged: Judgement, facts: Sequence[str], outputs: Outputs) -> int:
-    from harness.cli.comparing import tell_cases
-
-    if not judged.cases:
-        raise UsageError(f"suite '{suite}' gave no number that is watched, on either side")
-    return tell_cases(f"gate of {suite}", judged.cases, facts, outputs)
-
-
 def _dependencies(text: str | None) -> set[str]:
     try:
         project = tomllib.loads(text or "").get("project", {})
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"a pyproject.toml cannot be read: {error}") from None
     return {"".join(item.split()) for item in project.get("dependencies", ())}
-
-
-def _state_in_words(state: State) -> str:
-    if state.ref == HERE:
-        return f"{state.sha[:12]} with uncommitted changes" if state.changes else f"{state.sha[:12]} (working tree)"
-    return state.sha[:12] if state.sha.startswith(state.ref) else f"{state.sha[:12]} ({state.ref})"

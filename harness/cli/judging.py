@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,6 +98,7 @@ def judge(suite: str, sources: Sources, extra: Sequence[str] = ()) -> Judged:
 def tell(judged: Judged, outputs: Outputs, sources: Sources, title: str) -> int:
     """Print the verdicts, write what was asked for, and return the exit code."""
     from harness.analyse.case import exit_code
+    from harness.report.ci.told import in_json
     from harness.report.ci.writing import write_outputs
 
     code = exit_code(judged.cases, strict=outputs.strict) if judged.cases else NOTHING
@@ -106,7 +106,7 @@ def tell(judged: Judged, outputs: Outputs, sources: Sources, title: str) -> int:
     if outputs.as_json:
         told = {"suite": judged.suite, "nights": len(judged.nights), "facts": judged.facts, "exit_code": code,
                 "cases": [case.to_dict() for case in judged.cases]}  # fmt: skip
-        print(json.dumps(told, indent=1))
+        print(in_json(told))
     else:
         show(judged.cases, judged.facts, hint=sources.hint())
         for line in lines:

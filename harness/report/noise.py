@@ -7,7 +7,7 @@ from harness.analyse.selftest import GOAL, SelfTest
 from harness.metrics import METRICS
 from harness.report.content import Content
 from harness.report.document import MISSING, Bullets, Column, Paragraph, Row, Section, Table, Value
-from harness.report.numbers import interval, plain, pretty
+from harness.report.numbers import interval, plain, pretty, signed
 
 TITLE = "Noise of this machine"
 EXPLANATION = (
@@ -39,7 +39,7 @@ def in_cells(one: Noise) -> tuple[str, ...]:
     unit = metric.unit if one.watched.absolute else "share"
     return (
         one.place.in_words(), metric.label, str(one.n), pretty(one.level, metric.unit, 3),
-        pretty(one.deviation, unit, 2), _against_itself(one), pretty(one.smallest, unit, 2),
+        pretty(one.deviation, unit, 2), _against_itself(one, unit), pretty(one.smallest, unit, 2),
     )  # fmt: skip
 
 
@@ -90,13 +90,16 @@ def _supervised(found: SelfTest) -> list[str]:
     overall, median, highest = (pretty(value, "share", 2) for value in (one.overall, one.median, one.highest))
     goal = f"the goal of {pretty(GOAL, 'share')} is {'met' if one.overall <= GOAL else 'missed'}"
     return [
-        f"The launcher took {overall} of a core over all {one.steps} steps ({goal}): {median} in the median step, at "
-        f"most {highest} ({one.where})."
+        f"While {one.steps} steps ran, the launcher and its server took {overall} of a core ({goal}): {median} in the "
+        f"median step, at most {highest} ({one.where}). What it takes to start and to end a step is not in it."
     ]
 
 
-def _against_itself(one: Noise) -> str:
+def _against_itself(one: Noise, unit: str) -> str:
+    """The ratio, or the difference of what is compared in its own unit."""
     if one.ratio is None:
         return MISSING
-    bounds = interval(one.ratio.low, one.ratio.high)
-    return f"{plain(one.ratio.estimate)} {bounds}".strip()
+    found = one.ratio
+    if one.watched.absolute:
+        return f"{signed(found.estimate, unit, 2)} {interval(found.low, found.high, unit)}".strip()
+    return f"{plain(found.estimate)} {interval(found.low, found.high)}".strip()

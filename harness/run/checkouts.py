@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 import shutil
 import subprocess
@@ -93,12 +94,30 @@ def checked_out(root: Path, states: Mapping[str, State]) -> Iterator[dict[str, P
 def _changes(root: Path) -> str:
     """A digest of what is not committed of the code; empty where everything is."""
     rest = ("--", ".", ":(exclude)results", ":(exclude)reports")
-    told = hashlib.sha256(_git(root, "diff", "HEAD", "--binary", *rest).encode())
-    new = _git(root, "ls-files", "--others", "--exclude-standard", *rest).splitlines()
-    for name in sorted(new):
-        told.update(name.encode())
-        told.update((root / name).read_bytes())
+    told = hashlib.sha256(_raw(root, "diff", "HEAD", "--binary", *rest))
+    new = sorted(filter(None, _raw(root, "ls-files", "--others", "--exclude-standard", "-z", *rest).split(b"\0")))
+    for name in new:
+        told.update(name)
+        told.update(_content(root / os.fsdecode(name)))
     return told.hexdigest() if new or _git(root, "status", "--porcelain", *rest) else ""
+
+
+def _content(path: Path) -> bytes:
+    """What a new file holds: a link where it leads to, another repository nothing; ``UsageError`` if unreadable."""
+    try:
+        if path.is_symlink():
+            return os.fsencode(path.readlink())
+        return path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _raw(root: Path, *arguments: str) -> bytes:
+    """What git says, byte by byte: names and texts in any encoding."""
+    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=False)
+    if done.returncode != 0:
+        raise UsageError(f"git {arguments[0]} failed in the harness's checkout")
+    return done.stdout
 
 
 def _git(root: Path, *arguments: str) -> str:

@@ -7,6 +7,7 @@ is compiled before anything is measured, and what is left of a cold start falls 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -25,6 +26,19 @@ SIDES = ("base", "head")
 FORMAT = 1
 STOPPED = (130, 143)
 Tell = Callable[[int, str], None]
+
+
+# What an interpreter has installed, itself included.
+_INSTALLED = (
+    "import importlib.metadata as m, sys; "
+    "print(sys.version, *sorted({f'{d.name}=={d.version}' for d in m.distributions()}), sep='\\n')"
+)
+
+
+class SideError(HarnessError):
+    """A side's program failed by its own fault, which is no regression of what it measures."""
+
+    exit_code = 3
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,10 @@ class Side:
 
 @dataclass
 class Ledger:
-    """Which pairs are whole: the names of the records of both sides by the pair's number."""
+    """Which pairs are whole: the names of the records of both sides by the pair's number.
+
+    A finished one is read no more: whoever asks again wants new numbers. It is kept as ``pairs.before.json``.
+    """
 
     path: Path
     about: Mapping[str, Any]
@@ -80,16 +97,27 @@ class Ledger:
             found = json.loads(path.read_text(encoding="utf-8"))
             version, told = found["format"], found["about"]
             pairs = {int(number): pair for number, pair in found["pairs"].items()}
+            finished = bool(found.get("finished"))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError(f"{path} is damaged ({error}); delete its folder to measure anew") from None
         if version != FORMAT or told != json.loads(json.dumps(about)):
             raise StoreError(f"{path} is of another gate; give --results DIR with another folder, or delete it")
+        if finished:
+            path.replace(path.with_suffix(".before.json"))
+            return cls(path, about)
         return cls(path, about, pairs)
 
     def keep(self, number: int, records: Mapping[str, list[str]]) -> None:
         """A pair is whole."""
         self.pairs[number] = dict(records)
-        told = {"format": FORMAT, "about": dict(self.about), "pairs": self.pairs}
+        self._write(finished=False)
+
+    def finish(self) -> None:
+        """The gate has told its verdict."""
+        self._write(finished=True)
+
+    def _write(self, *, finished: bool) -> None:
+        told = {"format": FORMAT, "about": dict(self.about), "pairs": self.pairs, "finished": finished}
         write_file(self.path, json.dumps(told, indent=1) + "\n")
 
 
@@ -100,13 +128,24 @@ def order_of(seed: int, number: int) -> tuple[str, ...]:
     return tuple(sides)
 
 
+def installed(side: str, python: str) -> str:
+    """A digest of an interpreter's version and of its packages' ones; ``UsageError`` where it is no Python."""
+    try:
+        done = subprocess.run([python, "-c", _INSTALLED], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise UsageError(f"{side}: {python} cannot be started: {error.strerror}") from None
+    if done.returncode != 0:
+        raise UsageError(f"{side}: {python} is no Python that can tell its packages")
+    return hashlib.sha256(done.stdout.encode()).hexdigest()[:16]
+
+
 def plan_of(side: Side) -> dict[str, Any]:
     """What a side would run; ``UsageError`` in its own words where it cannot plan the suite."""
     run_to_end(side, "plan", str(side.suite_file), "--json", "--results", str(side.results))
     try:
         made: dict[str, Any] = json.loads(side.output.read_text(encoding="utf-8"))
     except ValueError:
-        raise HarnessError(f"{side.name}: `harness plan --json` gave no plan; see {side.output}") from None
+        raise SideError(f"{side.name}: `harness plan --json` gave no plan; see {side.output}") from None
     return made
 
 
@@ -154,7 +193,7 @@ def run_to_end(side: Side, *arguments: str) -> None:
     if code in (0, 1) and "Traceback (most recent call last)" not in _tail(side):
         return
     last = next((line for line in reversed(_tail(side).splitlines()) if line.strip()), f"exit code {code}")
-    kind = {2: UsageError, 3: StoreError}.get(code, HarnessError)
+    kind = {2: UsageError, 3: StoreError}.get(code, SideError)
     raise kind(f"{side.name} cannot {arguments[0]} this suite: {last.removeprefix('harness: ')}")
 
 
@@ -165,7 +204,7 @@ def _measured(side: Side, suite: str) -> list[str]:
     run_to_end(side, "run", str(side.suite_file), "--again", "--no-report", "--json", "--results", str(side.results))
     left = sorted(_names(folder) - before)
     if not left:
-        raise HarnessError(f"{side.name} left no record of suite '{suite}'; see {side.log}")
+        raise SideError(f"{side.name} left no record of suite '{suite}'; see {side.log}")
     for record in records_of(side, suite, left):
         sha = record["commit"].get("sha")
         if sha != side.sha:

@@ -13,7 +13,9 @@ from scipy import stats
 
 from harness.analyse.case import Case, exit_code
 from harness.analyse.comparison import Comparison, compare
+from harness.analyse.finding import wanted
 from harness.analyse.sides import matched
+from harness.analyse.significance import holm, signed_rank
 
 Make = Callable[..., dict[str, Any]]
 
@@ -75,8 +77,8 @@ def test_no_difference_says_what_would_have_been_found(evaluated: Make) -> None:
     made = compare([evaluated(losses=windows(2.0))], [evaluated(losses=windows(2.0, seed=1, more=0.2))])
     found = case(made, "perplexity")
     assert found.status == "pass" and "no clear difference" in found.why and "would have been found" in found.why
-    # z(95 %) + z(80 %) standard errors of 200 differences of spread 0.2
-    assert found.smallest == pytest.approx(2.486 * 0.2 / 200**0.5, rel=0.15)
+    # z(97.5 %) + z(80 %) standard errors of 200 differences of spread 0.2
+    assert found.smallest == pytest.approx(2.802 * 0.2 / 200**0.5, rel=0.08)
 
 
 def test_right_and_wrong_is_mcnemars_test(evaluated: Make) -> None:
@@ -97,6 +99,66 @@ def test_holm_counts_every_test_of_the_report(evaluated: Make) -> None:
     sides[1][0] = evaluated(right=weak[1], task=tasks[0])
     sides[1][1:] = [evaluated(right=[0, *weak[0][1:]], task=task) for task in tasks[1:]]
     assert {one.status for one in compare(*sides).cases if one.metric == "choice_accuracy"} == {"pass"}
+
+
+def turns(evaluated: Make, runs: int, head: dict[str, float], **more: Any) -> list[list[dict[str, Any]]]:
+    """``runs`` interleaved pairs of 100 of everything that ``head`` has another level for."""
+    draw = random.Random(runs)
+    return [
+        [
+            evaluated({name: level * math.exp(draw.gauss(0, 0.01)) for name, level in levels.items()}, seed=place,
+                      started=at(2 * place + late), **more)
+            for place in range(runs)
+        ]
+        for late, levels in enumerate((dict.fromkeys(head, 100.0), head))
+    ]  # fmt: skip
+
+
+SLOW = {"decode_tokens_per_second": 50.0, "tokens_per_second": 50.0}
+
+
+def test_where_no_p_value_could_pass_the_correction_nothing_passes(evaluated: Make) -> None:
+    """Of six pairs p is 2 / 64 at least, thrice that after Holm's correction of three tests (these and wall time)."""
+    few = compare(*turns(evaluated, 6, SLOW))
+    for name in SLOW:
+        found = case(few, name)
+        assert found.status == "insufficient" and found.smallest is None
+        assert found.why == "6 pairs of runs cannot say anything as one of 3 tests of times; it takes 7"
+    assert exit_code(few.cases, strict=True) == 4
+    enough = compare(*turns(evaluated, 7, SLOW))
+    assert {case(enough, name).status for name in SLOW} == {"regression"}
+
+
+def test_of_a_few_items_nothing_could_be_said_either(evaluated: Make) -> None:
+    found = case(compare([evaluated(right=[1, 1, 1, 1, 0])], [evaluated(right=[0, 0, 0, 0, 0])]), "choice_accuracy")
+    assert found.status == "insufficient" and found.why == "5 items cannot say anything; it takes 6"
+
+
+@pytest.mark.parametrize("tests", [1, 2, 3, 4, 26, 40, 51, 1000])
+def test_how_many_pairs_it_takes(tests: int) -> None:
+    def smallest(pairs: int) -> float:
+        return holm([signed_rank([1.0 + place for place in range(pairs)])] * tests)[0]
+
+    assert smallest(wanted(tests, 0.05)) < 0.05 <= smallest(wanted(tests, 0.05) - 1)
+
+
+def test_times_and_quality_are_corrected_apart(evaluated: Make) -> None:
+    sides = turns(evaluated, 6, {"wall_seconds": 200.0})
+    for side, right in zip(sides, ([1, 0], [0, 1]), strict=True):
+        side.append(evaluated(right=right + [1] * 50, task="choice"))
+    made = compare(*sides)
+    assert [one.status for one in made.cases if one.metric == "wall_seconds"] == ["regression", "insufficient"]
+    assert case(made, "choice_accuracy").status == "pass"
+
+
+def test_what_would_have_been_found_is_of_the_corrected_test(evaluated: Make) -> None:
+    sides = [windows(2.0), windows(2.0, seed=1, more=0.2)]
+    alone = compare(*([evaluated(losses=losses)] for losses in sides))
+    tasks = [f"perplexity(view={number})" for number in range(20)]
+    many = compare(*([evaluated(losses=losses, task=task) for task in tasks] for losses in sides))
+    ratio = stats.norm.ppf([1 - 0.05 / 40, 1 - 0.05 / 2]) + stats.norm.ppf(0.8)
+    found = [next(one.smallest for one in made.cases if one.metric == "perplexity") for made in (many, alone)]
+    assert math.log1p(found[0]) / math.log1p(found[1]) == pytest.approx(ratio[0] / ratio[1])
 
 
 def test_two_occasions_prove_nothing_about_speed(evaluated: Make) -> None:
@@ -163,6 +225,31 @@ def test_seeds_are_pairs_and_their_spread_widens_the_interval(evaluated: Make) -
     assert loose.status == "pass" and loose.low < 0 < loose.high
 
 
+def test_seeds_that_the_head_lacks_are_told_and_count_on_neither_side(evaluated: Make) -> None:
+    levels = [2.0, 2.0, 5.0, 5.0, 5.0]
+    base = [evaluated(losses=windows(level), seed=seed) for seed, level in enumerate(levels)]
+    head = [evaluated(losses=windows(2.0), seed=seed) for seed in (0, 1)]
+    head += [evaluated(status="crashed", reason="SIGSEGV", seed=seed) for seed in (2, 3)]
+    made = compare(base, head)
+    assert {(one.place.seed, one.status, one.why) for one in made.cases if one.metric == "status"} == {
+        (2, "errored", "crashed: SIGSEGV"), (3, "errored", "crashed: SIGSEGV"),
+        (4, "missing", "in the base, and not in the head"),
+    }  # fmt: skip
+    assert exit_code(made.cases) == 3
+    assert case(made, "perplexity").why == "the same" and case(made, "perplexity").before < 10
+    assert exit_code(compare(head, base).cases) == 0, "what the head has more of is no error"
+    asked = compare(base[:1], [evaluated(losses=windows(2.0), seed=7)], {"seed"})
+    assert exit_code(asked.cases) == 0 and case(asked, "perplexity").status == "pass"
+    assert [one.status for one in compare(base[:1], [evaluated(losses=windows(2.0), seed=7)]).cases] == ["missing"]
+
+
+def test_what_does_not_depend_on_a_seed_is_held_against_every_seed(evaluated: Make) -> None:
+    base = [evaluated(losses=windows(2.0), method="base")]
+    head = [evaluated(losses=windows(1.9 + 0.001 * seed), seed=seed) for seed in range(3)]
+    made = compare(base, head, {"method"})
+    assert case(made, "perplexity").status == "improvement" and exit_code(made.cases) == 0
+
+
 def test_other_hard_facts_are_refused_and_named(evaluated: Make, synthetic: ModuleType) -> None:
     there = {"environment": synthetic.ENVIRONMENT | {"hard": synthetic.ENVIRONMENT["hard"] | {"cores": 8}}}
     metrics = {"decode_tokens_per_second": 100.0, "parameters": 5.0}
@@ -170,7 +257,8 @@ def test_other_hard_facts_are_refused_and_named(evaluated: Make, synthetic: Modu
     assert [(one.status, one.why) for one in made.cases] == [("refused", "other hard facts: cores 2 -> 8")]
     assert exit_code(made.cases) == 3
     meant = compare([evaluated(metrics)], [evaluated(metrics, **there)], {"environment"})
-    assert {one.metric: one.status for one in meant.cases} == {"status": "refused", "parameters": "pass"}
+    assert {one.metric: one.status for one in meant.cases} == {"parameters": "pass"} and exit_code(meant.cases) == 0
+    assert meant.apart == ("cores 2 -> 8",) and made.apart == ()
 
 
 def test_of_several_machines_the_shared_one_counts(evaluated: Make, synthetic: ModuleType) -> None:
@@ -189,6 +277,9 @@ def test_what_failed_and_what_is_gone(evaluated: Make) -> None:
     }  # fmt: skip
     late = compare([evaluated({"chrf": 10.0, "parameters": 1.0})], [evaluated({"parameters": 1.0})])
     assert case(late, "chrf").status == "missing"
+    broken = evaluated(status="failed", reason="no")
+    both = compare([broken], [broken])
+    assert (both.failed, both.shared, both.cases) == (1, 1, ())
     new = compare([evaluated(losses=windows(2.0))], [evaluated(losses=windows(2.0)), evaluated(task="choice")])
     assert new.added == 1 and [one.why for one in new.cases if one.metric == "perplexity"]
 

@@ -145,7 +145,11 @@ def test_a_step_that_fails_at_head_alone_is_an_error(pairs: Make) -> None:
 
 def test_a_step_that_fails_at_base_too_says_nothing(pairs: Make) -> None:
     broken = {"status": "failed", "reason": "no"}
-    assert judge(pairs(change=broken, base=broken)).cases == ()
+    judged = judge(pairs(change=broken, base=broken))
+    assert judged.cases == () and (judged.failed, judged.both) == (1, 1)
+    mended = judge(pairs(base=broken))
+    assert mended.cases == () and (mended.failed, mended.both) == (1, 0)
+    assert (judge(pairs()).failed, judge(pairs()).both) == (0, 0)
 
 
 def test_what_is_gone_is_missing_and_what_is_new_is_counted(pairs: Make) -> None:
@@ -199,6 +203,32 @@ def test_a_suspicion_that_only_disturbed_runs_could_confirm_is_no_verdict(pairs:
         assert statuses(judged)["wall_seconds"] == "insufficient" and not judged.suspected
         assert f"then came {10 - spoiled} undisturbed" in why(judged, "wall_seconds")
         assert statuses(judged)["tokens_per_second"] == "pass", "what was not suspected is judged as before"
+
+
+def test_numbers_whose_first_pairs_were_all_disturbed_are_told(pairs: Make) -> None:
+    flags = {"flags": ["swapping: memory was read back from swap"]}
+    judged = judge(pairs(change=flags), pairs(first=11))
+    assert statuses(judged)["wall_seconds"] == statuses(judged)["tokens_per_second"] == "insufficient"
+    assert why(judged, "wall_seconds") == "no undisturbed pair among the first"
+
+
+def test_a_step_that_no_pair_has_on_both_sides_is_told(pairs: Make) -> None:
+    one, other = pairs(2)
+    judged = judge([Pair(1, one.base, ()), Pair(2, (), other.head)])
+    assert statuses(judged) == {"status": "insufficient"}
+
+
+def test_what_was_not_suspected_is_told_by_the_first_pairs_alone(pairs: Make) -> None:
+    """The others were measured for another number; what they say of this one was never asked."""
+    first = pairs(head={"tokens_per_second": 900.0})
+    again = pairs(head={"tokens_per_second": 900.0, "wall_seconds": 13.0}, first=11)
+    before, after = ({one.metric: one for one in judge(first, more).cases} for more in ((), again))
+    assert after["tokens_per_second"].status == "regression"
+    assert after["wall_seconds"] == before["wall_seconds"] and after["wall_seconds"].status == "pass"
+    assert after["wall_seconds"].low < 0 < after["wall_seconds"].high
+    assert "in 10 interleaved pairs" in after["wall_seconds"].why
+    few = pairs(9, head={"tokens_per_second": 900.0})
+    assert judge(few, again).cases[0].after == judge(few).cases[0].after
 
 
 def test_the_bar_is_what_counts_or_twice_what_can_be_seen() -> None:

@@ -38,7 +38,7 @@ def main() -> int:
         write(folder, method, attempt)
     with Path(os.environ["STAND_IN_LOG"]).open("a") as log:
         print(ROOT.name, attempt, Path(suite).read_text().strip(), file=log)
-    return int(BEHAVIOUR.get("status", "done") != "done")
+    return int(BEHAVIOUR.get("status", "done") != "done" or bool(BEHAVIOUR.get("fails")))
 
 
 def write(folder: Path, method: str, attempt: int) -> None:
@@ -47,10 +47,11 @@ def write(folder: Path, method: str, attempt: int) -> None:
     seconds = BEHAVIOUR["seconds"] * (1 + draw.gauss(0, 0.01))
     sha = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     step = f"{method}00000000"
+    status = "failed" if method in BEHAVIOUR.get("fails", ()) else BEHAVIOUR.get("status", "done")
     record |= {
         "step": step, "attempt": attempt, "record": f"{step}.{attempt}", "suite": "tiny", "wall_seconds": seconds,
         "flags": ["swapping: memory was read back from swap"] if attempt in BEHAVIOUR.get("disturbed", ()) else [],
-        "status": BEHAVIOUR.get("status", "done"), "reason": BEHAVIOUR.get("reason"),
+        "status": status, "reason": BEHAVIOUR.get("reason"),
         "metrics": {"wall_seconds": seconds, "perplexity": BEHAVIOUR["perplexity"]},
         "commit": {"sha": BEHAVIOUR.get("sha", sha), "dirty": False},
     }

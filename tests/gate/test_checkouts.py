@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,28 @@ def test_the_working_tree_is_known_by_what_is_not_committed(repository) -> None:
     repository.write("results/quick/a.json", "{}")
     repository.write("harness/new.py", "x = 1")
     assert state_of(repository.root, ".") == second
+
+
+def test_new_files_of_any_name_and_kind(repository) -> None:
+    root, states = repository.root, []
+    for name in ("\u00e9.txt", 'a "b".txt', "two\nlines.txt", " blank "):
+        repository.write(name, "1")
+        states.append(state_of(root, "."))
+        repository.write(name, "2")
+        states.append(state_of(root, "."))
+    (root / os.fsdecode(b"latin\xe9.txt")).write_text("3")
+    states.append(state_of(root, "."))
+    for target in ("nowhere", "nothing", "."):
+        (root / "link").unlink(missing_ok=True)
+        (root / "link").symlink_to(target)
+        states.append(state_of(root, "."))
+    (root / "nested").mkdir()
+    subprocess.run(["git", "init", "-q", str(root / "nested")], check=True)
+    (root / "nested" / "file").write_text("4")
+    states.append(state_of(root, "."))
+    assert len({each.changes for each in states}) == len(states)
+    (root / "nested" / "file").write_text("5")
+    assert state_of(root, ".") == states[-1], "another repository's files are none of this one"
 
 
 def test_files_of_a_state(repository) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from harness.cli.gating import _Progress
 from harness.errors import HarnessError, StoreError, UsageError
-from harness.run.pairs import Ledger, order_of
+from harness.run.pairs import Ledger, installed, order_of
 
 
 def cases(capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str], str]:
@@ -63,7 +63,6 @@ def test_few_pairs_are_insufficient(repository, run, capsys) -> None:
     repository.commit("new")
     assert run(pairs=2, strict=True) == 4
     assert run(pairs=2) == 0
-    assert len(repository.ran()) == 4, "the second one had everything already"
     assert "2 insufficient" in capsys.readouterr().out
 
 
@@ -96,10 +95,75 @@ def test_what_is_always_disturbed_ends_with_half_as_many_again(repository, run, 
     assert "in each of 15 pairs" in capsys.readouterr().out
 
 
-def test_more_pairs_go_on_where_fewer_ended(repository, run) -> None:
+def test_a_finished_gate_is_measured_anew(repository, run, tmp_path) -> None:
+    """Old numbers are never told as new ones; they are kept aside."""
     repository.commit("new")
-    assert run(pairs=2) == 0 and run(pairs=3) == 0
-    assert len(repository.ran()) == 6
+    found = []
+    for pairs in (2, 2, 3):
+        assert run(pairs=pairs) == 0
+        found.append(json.loads(ledger(tmp_path).read_text()))
+    assert len(repository.ran()) == 14
+    assert [len(each["pairs"]) for each in found] == [2, 2, 3] and all(each["finished"] for each in found)
+    names = [{name for pair in each["pairs"].values() for name in pair["head"]} for each in found]
+    assert not names[0] & names[1] and not names[1] & names[2]
+    assert json.loads(ledger(tmp_path).with_suffix(".before.json").read_text()) == found[1]
+
+
+def test_a_gate_is_finished_when_it_is_told(repository, run, tmp_path) -> None:
+    repository.commit("new")
+    (tmp_path / "gate.xml").mkdir()
+    with pytest.raises(StoreError, match=r"gate\.xml"):
+        run(pairs=2)
+    (tmp_path / "gate.xml").rmdir()
+    assert run(pairs=2) == 0 and len(repository.ran()) == 4
+
+
+def test_other_packages_are_another_gate(repository, run, tmp_path, monkeypatch) -> None:
+    flag = tmp_path / "stopped"
+    repository.commit("new", stops_at={"attempt": 2, "once": str(flag)})
+    assert run(pairs=2) == 130
+    packages = tmp_path / "packages"
+    monkeypatch.setenv("PYTHONPATH", str(packages))
+    for version in (1, 2):
+        folder = packages / "torchling.dist-info"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torchling\nVersion: {version}\n")
+        told = installed("base", sys.executable)
+        assert told == installed("head", sys.executable)
+        monkeypatch.setenv(f"TOLD_{version}", told)
+    assert os.environ["TOLD_1"] != os.environ["TOLD_2"]
+    before = len(repository.ran())
+    assert run(pairs=2) == 0 and len(repository.ran()) - before == 4, "nothing of the stopped one was used"
+
+
+def test_a_program_that_breaks_is_no_regression(repository, run) -> None:
+    broken = 'import sys\nsys.exit("Traceback (most recent call last):\\nRuntimeError: boom")\n'
+    repository.write("harness/__main__.py", broken)
+    repository.commit("new")
+    with pytest.raises(HarnessError, match="head cannot plan this suite: RuntimeError: boom") as caught:
+        run()
+    assert caught.value.exit_code == 3
+    killed = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    repository.write("harness/__main__.py", killed)
+    repository.commit("newer")
+    with pytest.raises(HarnessError, match="head cannot plan this suite") as caught:
+        run(head="newer")
+    assert caught.value.exit_code == 3
+    repository.write("harness/__main__.py", "print('no plan')\n")
+    repository.commit("newest")
+    with pytest.raises(HarnessError, match="gave no plan") as caught:
+        run(head="newest")
+    assert caught.value.exit_code == 3
+
+
+def test_steps_that_neither_side_gets_done_are_counted(repository, run, capsys) -> None:
+    repository.commit("old", fails=["lora"])
+    repository.commit("new", fails=["lora"])
+    assert run(base="old", pairs=2) == 0
+    assert "that the base never got done: 1, of which the head did not do 1 either" in capsys.readouterr().out
+    repository.commit("all", status="failed", reason="no")
+    with pytest.raises(UsageError, match=r"no number that is watched.*: 2, of which the head did not do 2 either"):
+        run(base="all", head="all", pairs=1)
 
 
 def test_a_gate_of_the_same_commit(repository, run, capsys) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -30,7 +31,49 @@ def test_two_methods(results: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     out = capsys.readouterr().out
     assert "Base method=int8;precision=fp32: 5 records of commit 5b8a01a05b8a." in out
     assert "regression     kl_divergence of perplexity int4 @ embedded, fp32" in out and "harness accept" not in out
-    assert all(file.stat().st_size for file in files.values())
+    texts = [file.read_text() for file in files.values()]
+    assert all("regression" in text and "harness accept" not in text for text in texts)
+
+
+def test_annotations_do_not_advise_what_cannot_be_done(results: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    outputs = Outputs(None, None, None, True, False, False)
+    assert show_comparison("method=int8;precision=fp32", "method=int4;precision=fp32", None, results, outputs) == 1
+    out = capsys.readouterr().out
+    assert "::error title=regression" in out and "harness accept" not in out
+
+
+def edited(results: Path, head: Path, synthetic: ModuleType, **changes: Any) -> Path:
+    """The results again in another folder, every record with these fields."""
+    folder = head / "synthetic" / "ffffffffffff"
+    folder.mkdir(parents=True)
+    for one in synthetic.records(("base", "int8"), "ffffffffffff"):
+        (folder / f"{one['record']}.json").write_text(json.dumps(one | changes))
+    return head
+
+
+def test_a_head_that_got_nothing_done_is_an_error_and_not_wrong_use(
+    results: Path, tmp_path: Path, synthetic: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    idle = edited(results, tmp_path / "idle", synthetic, status="skipped", reason="no GPU")
+    assert compare(results, str(results), str(idle)) == 3
+    assert "skipped: no GPU" in capsys.readouterr().out
+    again = {"status": "skipped", "reason": "no GPU", "started": "2026-11-25T22:00:00.000Z"}
+    other = edited(results, tmp_path / "other", synthetic, **again)
+    with pytest.raises(UsageError, match=r"have \d+ cells in common, and no number to compare: \d+ not done in"):
+        compare(results, str(idle), str(other))
+
+
+def test_two_machines_may_be_compared(
+    results: Path, tmp_path: Path, synthetic: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hard = synthetic.ENVIRONMENT["hard"] | {"cores": 64}
+    there = {"installation": "ffffffffffff", "hard": hard, "hard_id": "9" * 12}
+    edited(results, results, synthetic, environment=synthetic.ENVIRONMENT | there)
+    here = synthetic.ENVIRONMENT["hard_id"]
+    base, head = (f"environment={one};method=int8" for one in (here, "9" * 12))
+    assert compare(results, base, head) == 0
+    out = capsys.readouterr().out
+    assert "Times and memory are left out, which other hard facts decide: cores" in out and "refused" not in out
 
 
 def test_the_same_as_json(results: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,22 +16,22 @@ _KIND: dict[Status, str] = {
 }  # fmt: skip
 
 
-def annotation_lines(cases: Sequence[Case]) -> list[str]:
+def annotation_lines(cases: Sequence[Case], *, acceptable: bool = True) -> list[str]:
     """A line per case that did not pass, worst first; where a kind has more than ten its tenth line counts the rest."""
     ordered = worst_first(cases)
     lines = []
     for kind in ("error", "warning", "notice"):
         found = [case for case in ordered if _KIND.get(case.status) == kind]
         shown = found if len(found) <= MOST else found[: MOST - 1]
-        lines += [_annotation(kind, case) for case in shown]
+        lines += [_annotation(kind, case, acceptable) for case in shown]
         if more := len(found) - len(shown):
             lines.append(_command(kind, f"{more} more", f"{more} more series are in the summary"))
     return lines
 
 
-def _annotation(kind: str, case: Case) -> str:
+def _annotation(kind: str, case: Case, acceptable: bool) -> str:
     title = one_line(f"{case.status}: {what(case)}", LONGEST_TITLE)
-    message = "\n".join([case.why or case.status, *particulars(case)])
+    message = "\n".join([case.why or case.status, *particulars(case, acceptable=acceptable)])
     return _command(kind, title, clean(message, LONGEST_MESSAGE))
 
 

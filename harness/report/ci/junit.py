@@ -16,7 +16,7 @@ _ELEMENT: dict[Status, str] = {
 LONGEST_NAME, LONGEST_MESSAGE = 500, 1000
 
 
-def junit(cases: Sequence[Case], name: str) -> str:
+def junit(cases: Sequence[Case], name: str, *, acceptable: bool = True) -> str:
     """The cases, worst first, as one ``testsuite`` of ``name``; text that XML forbids is shown as escapes.
 
     A regression is a failure; what could not be judged is an error; what says nothing either way is skipped.
@@ -31,7 +31,8 @@ def junit(cases: Sequence[Case], name: str) -> str:
     suite = ElementTree.SubElement(root, "testsuite", {"name": one_line(name, LONGEST_NAME), **counts})
     names = Counter(map(_names, ordered))
     for case in ordered:
-        suite.append(_testcase(case, alone=names[_names(case)] == 1))
+        lines = particulars(case, acceptable=acceptable)
+        suite.append(_testcase(case, lines, alone=names[_names(case)] == 1))
     ElementTree.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
@@ -41,12 +42,11 @@ def _names(case: Case) -> tuple[str, str]:
     return one_line(group, LONGEST_NAME), one_line(what(case), LONGEST_NAME)
 
 
-def _testcase(case: Case, *, alone: bool) -> ElementTree.Element:
+def _testcase(case: Case, lines: list[str], *, alone: bool) -> ElementTree.Element:
     group, name = _names(case)
     # Readers know a test by its two names: where the words do not tell two series apart, the id does.
     told = name if alone else f"{name} [{one_line(case.id, 40)}]"
     element = ElementTree.Element("testcase", {"classname": group, "name": told, "time": "0"})
-    lines = particulars(case)
     kind = _ELEMENT.get(case.status)
     if kind is not None:
         message = {"message": one_line(case.why, LONGEST_MESSAGE), "type": case.status}

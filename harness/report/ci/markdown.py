@@ -25,7 +25,9 @@ _START = re.compile(r"^([-+](?!\d)|\d+(?=[.)](?:\s|$)))")  # of a list, or of a 
 _GAP = "&#8203;"  # of no width: what stands around it is not taken for one mention, reference or link
 
 
-def summary(cases: Sequence[Case], title: str, facts: Sequence[str], limit: int = SUMMARY_BYTES) -> str:
+def summary(
+    cases: Sequence[Case], title: str, facts: Sequence[str], limit: int = SUMMARY_BYTES, *, acceptable: bool = True
+) -> str:
     """The verdicts, counted, worst first, those that passed folded, in at most ``limit`` bytes of UTF-8.
 
     What does not fit is left out from the end, and counted in one line. ``limit`` is at least 4000.
@@ -35,7 +37,7 @@ def summary(cases: Sequence[Case], title: str, facts: Sequence[str], limit: int 
     left = limit - len(opening.encode()) - _FRAME
     rows: list[str] = []
     for case in ordered:
-        rows.append(_row(case))
+        rows.append(_row(case, acceptable))
         left -= len(rows[-1].encode())
         if left < 0:
             rows.pop()
@@ -43,11 +45,6 @@ def summary(cases: Sequence[Case], title: str, facts: Sequence[str], limit: int 
     bad = sum(case.status != "pass" for case in ordered[: len(rows)])
     parts = [opening, _table(rows[:bad]), _folded(rows[bad:]), _missing(ordered[len(rows) :], limit)]
     return "\n".join(part for part in parts if part)
-
-
-def comment(cases: Sequence[Case], title: str, limit: int = COMMENT_BYTES) -> str:
-    """The same for a pull request: without facts, and small enough for a comment."""
-    return summary(cases, title, (), limit)
 
 
 def escaped(text: object, most: int = LONGEST_CELL) -> str:
@@ -72,20 +69,20 @@ def _opening(ordered: Sequence[Case], title: str, facts: Sequence[str], limit: i
     return "\n".join(lines) + ("\n" if facts else "")
 
 
-def _row(case: Case) -> str:
+def _row(case: Case, acceptable: bool) -> str:
     unit = unit_of(case)
     levels = [escaped(pretty(value, unit)) for value in (case.before, case.after)]
-    cells = [case.status, escaped(what(case)), *levels, escaped(change_in_words(case)), _reason(case)]
+    cells = [case.status, escaped(what(case)), *levels, escaped(change_in_words(case)), _reason(case, acceptable)]
     return f"| {' | '.join(cells)} |\n"
 
 
-def _reason(case: Case) -> str:
+def _reason(case: Case, acceptable: bool) -> str:
     told = [escaped(case.why)] if case.why else []
-    if case.since is not None:
+    if case.since is not None and "since" not in case.why:
         told.append(f"since {escaped(case.since)}")
     if case.suspects:
         told.append(f"changed at the same time: {escaped('; '.join(case.suspects))}")
-    if command := accept_command(case):
+    if command := accept_command(case, acceptable=acceptable):
         told.append(f"if this is meant: {escaped(command)}")
     return "<br>".join(told)
 

@@ -14,15 +14,15 @@ from harness.results.record import write_file
 
 def write_outputs(
     cases: Sequence[Case], title: str, facts: Sequence[str], junit: Path | None, markdown: Path | None,
-    annotations: bool, limit: int = SUMMARY_BYTES,
+    annotations: bool, limit: int = SUMMARY_BYTES, acceptable: bool = True,
 ) -> list[str]:  # fmt: skip
     """Write what was asked for, each file whole or not at all, and return the annotation lines, for the CLI to print.
 
-    ``limit`` bounds the Markdown in bytes: ``COMMENT_BYTES`` where it is posted as a comment. ``StoreError`` names a
-    file that cannot be written.
+    ``limit`` bounds the Markdown in bytes: ``COMMENT_BYTES`` where it is posted as a comment. ``acceptable``: `harness
+    accept` knows these series. ``StoreError`` names a file that cannot be written.
     """
     if junit is not None:
-        write_file(junit, junit_of(cases, title))
+        write_file(junit, junit_of(cases, title, acceptable=acceptable))
     if markdown is not None:
-        write_file(markdown, summary(cases, title, facts, limit))
-    return annotation_lines(cases) if annotations else []
+        write_file(markdown, summary(cases, title, facts, limit, acceptable=acceptable))
+    return annotation_lines(cases, acceptable=acceptable) if annotations else []

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.analyse.case import ORDER
-from harness.report.ci.markdown import COMMENT_BYTES, SUMMARY_BYTES, comment, escaped, summary
+from harness.report.ci.markdown import COMMENT_BYTES, SUMMARY_BYTES, escaped, summary
 from harness.report.ci.told import one_line
 
 ALLOWED = {"h2", "p", "strong", "ul", "li", "table", "thead", "tbody", "tr", "th", "td", "br", "details", "summary"}
@@ -66,13 +66,13 @@ def test_worst_first_and_passes_folded(make_case):
 
 
 def test_what_a_row_says(make_case):
-    case = make_case("regression", suspects=("torch 2.12 -> 2.13",), since="20261125")
+    case = make_case("regression", suspects=("torch 2.12 -> 2.13",), since="20261125", why="slower for 3 nights")
     row = page(summary([case], "t", [])).rows[1]
     assert [readable(cell) for cell in row[:5]] == [
         "regression", "train lora(rank=8) @ embedded, fp32, seed 0: step_seconds", "100 ms", "125 ms",
         "+25 %, [20, 30] %",
     ]  # fmt: skip
-    for told in ("slower since 3 nights", "torch 2.12 -> 2.13", "since 20261125", "harness accept 0a1b2c3d4e5f --rea"):
+    for told in ("slower for 3 nights", "torch 2.12 -> 2.13", "since 20261125", "harness accept 0a1b2c3d4e5f --rea"):
         assert told in readable(row[5])
 
 
@@ -134,7 +134,7 @@ def test_never_too_long_and_the_worst_are_kept(make_case, limit):
 
 def test_all_that_fits_is_shown(make_case):
     cases = [make_case("insufficient", method=f"m{number}") for number in range(200)]
-    text = comment(cases, "t")
+    text = summary(cases, "t", (), COMMENT_BYTES)
     assert "left out" not in text and len(page(text).rows) == 201
 
 
@@ -147,5 +147,5 @@ def test_hostile_text_cannot_break_the_limit(hostile, hostile_case, limit):
 
 
 def test_a_comment_fits_github(every_hostile, hostile_case):
-    text = comment([hostile_case(text, "errored") for text in every_hostile * 100], "t")
+    text = summary([hostile_case(text, "errored") for text in every_hostile * 100], "t", (), COMMENT_BYTES)
     assert len(text.encode()) <= COMMENT_BYTES < 65_536 and "left out" in text

@@ -22,6 +22,15 @@ def test_what_is_asked_for_is_written(make_case, tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["junit.xml", "summary.md"]
 
 
+def test_what_cannot_be_accepted_is_not_advised(make_case, tmp_path):
+    cases = [make_case("regression"), make_case("missing")]
+    for acceptable in (True, False):
+        files = tmp_path / "j.xml", tmp_path / "m.md"
+        lines = write_outputs(cases, "t", [], *files, True, acceptable=acceptable)
+        for text in ("\n".join(lines), *(file.read_text() for file in files)):
+            assert ("harness accept" in text) == acceptable, text
+
+
 def test_nothing_asked_for_is_nothing_written(make_case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert write_outputs([make_case("regression")], "t", [], None, None, False) == []
