@@ -1,7 +1,7 @@
 """Print how often each rule is wrong and how soon it is right, and keep the table in ``docs/calibration.md``.
 
-A quarter of an hour on two cores (``make calibration``); ``--trials 200`` is rough and soon done. Beside the detector of
-``harness history`` stand the rule "worse than last night by 7 %" and two change-point packages that are widely used
+A quarter of an hour on two cores (``make calibration``); ``--trials 200`` is rough and soon done. Beside the detector
+of ``harness history`` stand the rule "worse than last night by 7 %" and two change-point packages that are widely used
 for this: ruptures (PELT, as its documentation begins) and Apache Otava (formerly Hunter), with its defaults.
 """
 

@@ -1,4 +1,4 @@
-"""The committed example history, judged after every night: what was put in is found, and the false alarms are counted."""
+"""The committed example history, judged night after night: what was put in is found, false alarms are counted."""
 
 from __future__ import annotations
 
