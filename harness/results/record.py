@@ -62,7 +62,7 @@ def blank(job: Mapping[str, Any], status: str, reason: str | None = None) -> Rec
         "wall_seconds": 0.0,
         "environment": {"installation": context.get("installation", "unknown"), "hard_id": "", "hard": {}, "soft": {}},
         "commit": dict(context.get("commit") or {"sha": "unknown", "dirty": None}),
-        "command": list(context.get("command") or []),
+        "command": [_without_folders(part) for part in context.get("command") or []],
         "spans": [], "optimizer_steps": {}, "curve": [], "metrics": {}, "samples": {}, "items": {}, "observed": {},
         "flags": [], "log_tail": [],
     }  # fmt: skip

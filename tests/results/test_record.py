@@ -125,3 +125,9 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "cannot write" in done.stdout
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_keeps_no_folder_of_the_machine() -> None:
+    job = {"step": "a", "attempt": 1, "suite": "s", "operation": "eval", "coordinates": {},
+           "context": {"command": ["harness", "run", "suites/x.yaml", "--results", "/home/somebody/results"]}}  # fmt: skip
+    assert blank(job, "done")["command"] == ["harness", "run", "suites/x.yaml", "--results", "results"]
