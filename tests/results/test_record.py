@@ -128,6 +128,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 
 def test_a_command_keeps_no_folder_of_the_machine() -> None:
+    told = ["harness", "run", "suites/x.yaml", "--results", "/home/somebody/results"]
     job = {"step": "a", "attempt": 1, "suite": "s", "operation": "eval", "coordinates": {},
-           "context": {"command": ["harness", "run", "suites/x.yaml", "--results", "/home/somebody/results"]}}  # fmt: skip
+           "context": {"command": told}}  # fmt: skip
     assert blank(job, "done")["command"] == ["harness", "run", "suites/x.yaml", "--results", "results"]
