@@ -54,8 +54,7 @@ CLOSE = ("loss", "bits_per_byte")
 
 def committed(suite: str) -> dict[str, dict[str, Any]]:
     """Done records of a suite by step id, of whatever installation."""
-    paths = [path for path in sorted((ROOT / "results" / suite).glob("*/*.json")) if path.name != "plan.json"]
-    found = [json.loads(path.read_text()) for path in paths]
+    found = Store(ROOT / "results").records(suite).records
     return {record["step"]: record for record in found if record["status"] == "done"}
 
 
