@@ -6,6 +6,7 @@ Every generated name is given here, so that the same rows give the same bytes.
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ COLORS = [
 ]  # fmt: skip
 FONT = "system-ui, 'DejaVu Sans', sans-serif"
 MOST_LINES = 400
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 Spec = dict[str, Any]
 
 
@@ -365,9 +367,13 @@ def _picked(pick: Any, opacity: float) -> Any:
 
 
 def _rounded(value: Any) -> Any:
-    """Seven significant digits: enough for a picture, and no noise of the last bit."""
+    """Seven significant digits: enough for a picture, and no noise of the last bit; text without what no SVG may hold,
+    on which the drawing of a hostile name would end the process.
+    """
     if isinstance(value, float):
         return float(f"{value:.7g}") if math.isfinite(value) else None
+    if isinstance(value, str):
+        return _CONTROL.sub("�", value)
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list) else value
