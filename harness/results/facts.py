@@ -5,6 +5,7 @@ Reports show it; nothing is computed from it. Standard library alone.
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,41 +24,77 @@ class Facts:
 
     ``environments``: ``hard`` and ``soft`` facts by installation (the latest record's), and under ``others`` the soft
     ones of each environment beside the main one. ``observed`` and ``last_lines`` are by record name. ``commands`` are
-    the distinct command lines by installation.
+    the distinct command lines by installation. ``sources`` are the records that environments and commands are of.
     """
 
     environments: dict[str, dict[str, Any]] = field(default_factory=dict)
     commands: dict[str, list[list[str]]] = field(default_factory=dict)
     observed: dict[str, dict[str, Any]] = field(default_factory=dict)
     last_lines: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, set[str]] = field(default_factory=dict)
+
+
+class FactsOf:
+    """Collects the facts of records in any order, and keeps little of each: what many have alike is kept once."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[str, str, dict[str, Any]]] = []
+        self._alike: dict[bytes, Any] = {}
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Note one record."""
+        environment = record["environment"]
+        kept = {
+            "installation": str(environment.get("installation")), "hard": self._once(environment.get("hard")),
+            "soft": self._once(environment.get("soft") or {}), "command": self._once(list(record["command"])),
+        }  # fmt: skip
+        if record["observed"]:
+            kept["observed"] = dict(record["observed"])
+        if record["log_tail"] and record["status"] not in ("done", "skipped"):
+            kept["last"] = _last_line(record["log_tail"])
+        self._kept.append((record["started"], record["record"], kept))
+
+    def facts(self) -> Facts:
+        """The facts of all records noted."""
+        facts = Facts()
+        latest: dict[tuple[str, str], str] = {}
+        for _, name, kept in sorted(self._kept, key=lambda entry: entry[:2]):
+            installation, sources = kept["installation"], facts.sources.setdefault(kept["installation"], set())
+            if kept["hard"]:
+                told = facts.environments.setdefault(installation, {"hard": {}, "soft": {}, "others": {}})
+                latest[installation, _take(told, kept["hard"], kept["soft"])] = name
+            commands = facts.commands.setdefault(installation, [])
+            if kept["command"] and kept["command"] not in commands:
+                commands.append(kept["command"])
+                sources.add(name)
+            if "observed" in kept:
+                facts.observed[name] = kept["observed"]
+            if "last" in kept:
+                facts.last_lines[name] = kept["last"]
+        for (installation, _), name in latest.items():
+            facts.sources[installation].add(name)
+        return facts
+
+    def _once(self, value: Any) -> Any:
+        return self._alike.setdefault(marshal.dumps(value, 2), value)
 
 
 def facts_of(records: Iterable[Mapping[str, Any]]) -> Facts:
     """Collect the facts of ``records``."""
-    facts = Facts()
-    for record in sorted(records, key=lambda record: (record["started"], record["record"])):
-        environment = record["environment"]
-        installation = str(environment.get("installation"))
-        if environment.get("hard"):
-            _take(facts.environments.setdefault(installation, {"hard": {}, "soft": {}, "others": {}}), environment)
-        commands = facts.commands.setdefault(installation, [])
-        if record["command"] and list(record["command"]) not in commands:
-            commands.append(list(record["command"]))
-        if record["observed"]:
-            facts.observed[record["record"]] = dict(record["observed"])
-        if record["log_tail"] and record["status"] not in ("done", "skipped"):
-            facts.last_lines[record["record"]] = _last_line(record["log_tail"])
-    return facts
+    found = FactsOf()
+    for record in records:
+        found.add(record)
+    return found.facts()
 
 
-def _take(told: dict[str, Any], environment: Mapping[str, Any]) -> None:
-    """Keep a record's facts; soft ones of other environments than the main one by their name."""
-    soft = environment.get("soft") or {}
-    told["hard"] = environment["hard"]
-    if (name := soft.get("environment", "main")) == "main":
+def _take(told: dict[str, Any], hard: Mapping[str, Any], soft: Mapping[str, Any]) -> str:
+    """Keep a record's facts; soft ones of other environments than the main one by their name, which is returned."""
+    told["hard"] = hard
+    if (name := str(soft.get("environment", "main"))) == "main":
         told["soft"] = soft
     else:
         told["others"][name] = soft
+    return name
 
 
 def _last_line(lines: Iterable[str]) -> str:

@@ -10,16 +10,27 @@ Format history:
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from harness import plain_json
 from harness.errors import StoreError
+from harness.plain_text import is_name
+from harness.redaction import redacted
 from harness.results.facts import PLAN_TIME_FACTS
 from harness.results.record import NewerFormat, Record
+from harness.results.shape import (
+    is_coordinates,
+    is_machine,
+    is_number,
+    is_software,
+    is_text,
+    is_text_or_none,
+    is_time,
+)
 
 FORMAT = 1
 FOLDER = "nights"
@@ -58,7 +69,7 @@ class Night:
 
     def to_json(self) -> str:
         """The file's text: the same records give the same bytes."""
-        return json.dumps(self.to_dict(), sort_keys=True, allow_nan=False, indent=1) + "\n"
+        return json.dumps(redacted(self.to_dict()), sort_keys=True, allow_nan=False, indent=1) + "\n"
 
 
 def night_of(records: Iterable[Record]) -> Night:
@@ -73,7 +84,8 @@ def night_of(records: Iterable[Record]) -> Night:
     suites = sorted({record["suite"] for record in found})
     if len(owners) > 1 or len(suites) > 1:
         raise StoreError(f"records of {' and '.join(owners)} in {' and '.join(suites)} are not one night")
-    latest = {record["step"]: record for record in found}
+    # Not by time: a clock that was set back makes a later attempt look older.
+    latest = {record["step"]: record for record in sorted(found, key=lambda record: record["attempt"])}
     kept = [one for one in found if one["operation"] == "canary" or latest[one["step"]] is one]
     started = found[0]["started"]
     commits = Counter(json.dumps(record["commit"], sort_keys=True) for record in kept)
@@ -121,8 +133,8 @@ def night_path(suite: str, name: str) -> PurePosixPath:
 def read_night(text: str | bytes, where: str) -> Night:
     """Read a night's file; ``NewerFormat`` or ``StoreError`` name ``where`` and what is wrong with it."""
     try:
-        found = json.loads(text)
-    except ValueError as error:
+        found = plain_json.loads(text)
+    except plain_json.NotPlain as error:
         raise StoreError(f"night {where} is not valid JSON ({error}); delete it, its records are whole") from None
     version = found.get("format") if isinstance(found, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
@@ -135,9 +147,12 @@ def read_night(text: str | bytes, where: str) -> Night:
     for number, entry in enumerate(found["steps"], start=1):
         if not _whole(entry) or (entry["hard"] and entry["hard"] not in found["machines"]):
             raise StoreError(f"night {where}: step {number} is not whole; delete it, its records are")
-    facts = [*found["machines"].values(), *found["software"].values()]
-    if not all(isinstance(each, dict) for each in facts):
+    if not all(map(is_machine, found["machines"].values())) or not all(map(is_software, found["software"].values())):
         raise StoreError(f"night {where}: its machines or software are no mappings; delete it, its records are whole")
+    if not all(map(is_name, (found["suite"], found["installation"], found["night"]))) or not is_time(found["started"]):
+        raise StoreError(f"night {where}: its suite, installation, start or own name is none; delete it")
+    if not is_text_or_none(found["commit"].get("sha")) or not isinstance(found["commit"].get("dirty"), bool | None):
+        raise StoreError(f"night {where}: its commit is none; delete it, its records are whole")
     return Night(
         found["night"], found["suite"], found["installation"], found["started"], found["commit"], found["machines"],
         found["software"], tuple(found["steps"]),
@@ -148,7 +163,8 @@ def _whole(entry: Any) -> bool:
     """Whether a step's entry has everything that history looks at, each of its kind."""
     if not isinstance(entry, dict) or not all(isinstance(entry.get(name), kind) for name, kind in _ENTRY.items()):
         return False
-    if not isinstance(entry.get("reason"), str | None) or not all(isinstance(flag, str) for flag in entry["flags"]):
+    if not is_text_or_none(entry.get("reason")) or not all(map(is_text, entry["flags"])):
         return False
-    numbers = entry["values"].values()
-    return all(isinstance(value, int | float) and abs(value) <= sys.float_info.max for value in numbers)
+    if not is_coordinates(entry["coordinates"]) or not is_text(entry.get("software", "main")):
+        return False
+    return all(map(is_number, entry["values"].values()))

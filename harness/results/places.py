@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from harness.errors import StoreError
+from harness.plain_json import NotPlain, content_of
+from harness.results.inside import check_inside
 from harness.results.record import sync_folder
 
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
@@ -71,13 +73,17 @@ class Folder:
         contents, reasons = {}, {}
         for path in paths:
             try:
-                contents[path] = (self.root / path).read_bytes()
+                contents[path] = content_of(self.root / path)
             except OSError as error:
                 reasons[path] = f"cannot be read: {error.strerror}"
+            except NotPlain as error:
+                reasons[path] = f"cannot be read: {error}"
         return contents, reasons
 
     def create(self, files: Mapping[str, bytes]) -> list[str]:
         """See ``Place``; durable as ``write_file`` is."""
+        for path in files:
+            check_inside(self.root, self.root / path)
         with self._told("written"):
             return [path for path, content in files.items() if not _create(self.root / path, content)]
 
@@ -109,7 +115,7 @@ def _create(path: Path, content: bytes) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

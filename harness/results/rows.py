@@ -1,48 +1,46 @@
 """Records -> tidy rows: one observed number with all its coordinates (columns: docs/architecture.md).
 
 The frame can always be rebuilt from the records; ``rows.parquet`` only makes reading it fast, and carries a digest of
-the records that it was made from, so that a stale one is never read.
+the records that it was made from, so that a stale one is never read. Any number of writers may add records meanwhile:
+rows are of the files that were there when the listing was made, and of no other.
 """
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
+import numpy
 import pandas
 
 from harness.errors import HarnessError, StoreError, UsageError, did_you_mean
-from harness.results.observations import Observation, coordinates, observations
-from harness.results.store import Records, Store
+from harness.results import parquet
+from harness.results.assembly import COLUMNS, Assembly, concatenated
+from harness.results.listing import Listing, listing_of, remember, remembered
+from harness.results.observations import coordinates, observations
+from harness.results.quarantine import Records
+from harness.results.reading import stream
+from harness.results.spreadsheet import for_spreadsheets
+from harness.results.store import Store
 
-if TYPE_CHECKING:
-    import pyarrow
-
-COLUMNS = (
-    "suite", "cell", "method", "stage", "technique", "task", "model", "data", "precision", "hardware", "seed", "params",
-    "operation", "phase", "metric", "unit", "value", "sample", "step", "status", "reason", "flags", "environment",
-    "installation", "commit", "dirty", "record", "started",
-)  # fmt: skip
-_VARYING = ("phase", "metric", "unit", "value", "sample")
-_NUMBERS: dict[str, Any] = {"sample": "Int64", "seed": "Int64", "dirty": "boolean"}
-_METADATA = b"harness"
-_LAYOUT = 1
+FEWEST_KEPT = 0.5  # of the records: where more are new, all are read again
 
 
 @dataclass(frozen=True)
 class Compaction:
-    """What ``compact`` wrote, and every file it could not read with the reason."""
+    """What ``compact`` left: its rows, how many records they are of, and every file it could not read with the reason.
+
+    ``read``: how many records were read for it; none where the file was of now already.
+    """
 
     path: Path
     rows: int
     records: int
     unreadable: list[str]
+    read: int
 
 
 def load(results: Path | str = Path("results"), suite: str | None = None) -> pandas.DataFrame:
@@ -55,7 +53,11 @@ def load(results: Path | str = Path("results"), suite: str | None = None) -> pan
     if suite is not None and suite not in suites:
         raise UsageError(f"no results for suite '{suite}' in {store.root}{did_you_mean(suite, suites)}; run it first")
     frames = [_load_suite(store, name) for name in ([suite] if suite is not None else suites)]
-    return _concatenate(frames)
+    if len(frames) == 1:
+        return frames[0]
+    whole = concatenated(frames) if frames else Assembly().frame()
+    whole.attrs["unreadable"] = [line for frame in frames for line in frame.attrs["unreadable"]]
+    return whole
 
 
 def rows_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -66,163 +68,128 @@ def rows_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def frame_of(records: Iterable[Mapping[str, Any]]) -> pandas.DataFrame:
     """Rows of records that are known to be good, in the order given."""
-    pairs = [(coordinates(record), list(observations(record))) for record in records]
-    return _assemble(pairs)
+    assembly = Assembly()
+    for record in records:
+        assembly.add(record)
+    return assembly.frame()
 
 
 def compact(results: Path | str, suite: str) -> Compaction:
-    """Write ``results/<suite>/rows.parquet`` from the records: the same records give the same bytes."""
+    """Bring ``results/<suite>/rows.parquet`` up to the records: the same records give the same bytes.
+
+    What was not compacted here is read in full; later only what is new since is, where that is less than half.
+    """
     store = Store(results)
-    found = store.records(suite)
-    frame = _from_records(found, store.root)
-    path = _parquet_path(store, suite)
-    _replace(path, _parquet_bytes(frame, _digest(store, suite)))
-    return Compaction(path, len(frame), len(found.records), frame.attrs["unreadable"])
+    listing, path = listing_of(store, suite), _path(store, suite)
+    facts = _facts(path)
+    if facts is not None and facts.digest == listing.digest and remembered(store, suite, listing.digest) is not None:
+        return Compaction(path, facts.rows, len(listing.files) - len(facts.unreadable), facts.unreadable, 0)
+    updated = _updated(store, suite, listing, path)
+    frame, read = updated if updated is not None else (_from_records(store, suite, listing), len(listing.files))
+    parquet.replace(path, parquet.to_bytes(frame, listing.digest), store.root)
+    remember(store, suite, listing)
+    unreadable = frame.attrs["unreadable"]
+    return Compaction(path, len(frame), len(listing.files) - len(unreadable), unreadable, read)
 
 
 def to_csv(frame: pandas.DataFrame, out: Path | TextIO) -> None:
-    """Write rows as CSV; a missing value is an empty field."""
-    frame.to_csv(out, index=False, lineterminator="\n")
+    """Write rows as CSV; a missing value is an empty field, and text is none that a spreadsheet computes."""
+    for_spreadsheets(frame).to_csv(out, index=False, lineterminator="\n")
 
 
 def to_parquet(frame: pandas.DataFrame, out: Path) -> None:
     """Write rows as Parquet to ``out``."""
-    _replace(out, _parquet_bytes(frame, ""))
+    parquet.replace(out, parquet.to_bytes(frame, ""))
 
 
 def read_parquet(path: Path) -> pandas.DataFrame:
     """Read rows written by ``compact`` or ``to_parquet``; ``StoreError`` where the file is not one."""
-    return _frame(_table(path))
+    return parquet.read(path)[0]
 
 
-def _load_suite(store: Store, suite: str) -> pandas.DataFrame:
-    path = _parquet_path(store, suite)
-    if path.is_file():
-        table = _table(path)
-        digest = _digest(store, suite)
-        if _facts(table).get("digest") == digest:
-            return _frame(table)
-    return _from_records(store.records(suite), store.root)
+def _facts(path: Path) -> parquet.Facts | None:
+    """What the file says of itself; None where there is none, or a damaged one."""
+    with contextlib.suppress(StoreError):
+        return parquet.facts_of(path) if path.is_file() else None
+    return None
 
 
-def _from_records(found: Records, root: Path) -> pandas.DataFrame:
-    unreadable = [f"{path.relative_to(root)}: {reason}" for path, reason in found.quarantined]
-    pairs = []
-    for record in found.records:
-        try:
-            pairs.append((coordinates(record), list(observations(record))))
-        except (HarnessError, KeyError, TypeError, ValueError, AttributeError) as error:
-            unreadable.append(f"{record['suite']}/{record['record']}: {type(error).__name__}: {error}")
-    frame = _assemble(pairs)
-    frame.attrs["unreadable"] = unreadable
-    return frame
-
-
-def _assemble(pairs: Sequence[tuple[dict[str, Any], list[Observation]]]) -> pandas.DataFrame:
-    varying = pandas.DataFrame([found for _, every in pairs for found in every], columns=list(_VARYING))
-    fixed = pandas.DataFrame([one for one, _ in pairs], columns=[name for name in COLUMNS if name not in _VARYING])
-    fixed = _typed(fixed)
-    which = [index for index, (_, every) in enumerate(pairs) for _ in every]
-    repeated = fixed.take(which).reset_index(drop=True)
-    frame = pandas.concat([repeated, _typed(varying)], axis=1)[list(COLUMNS)]
-    frame.attrs["unreadable"] = []
-    return frame
-
-
-def _typed(frame: pandas.DataFrame) -> pandas.DataFrame:
-    """Text as categories (a million rows repeat a few hundred texts), numbers that may be missing as nullable."""
-    typed: dict[str, Any] = {}
-    for name in frame.columns:
-        column = frame[name]
-        if name == "value":
-            typed[name] = column.astype(float)
-        elif name in _NUMBERS:
-            typed[name] = pandas.array(column.tolist(), dtype=_NUMBERS[name])
-        else:
-            texts = sorted(set(column.dropna()))
-            typed[name] = pandas.Categorical(column, categories=pandas.Index(texts, dtype="str"))
-    return pandas.DataFrame(typed, index=frame.index)
-
-
-def _concatenate(frames: list[pandas.DataFrame]) -> pandas.DataFrame:
-    if len(frames) == 1:
-        return frames[0]
-    unreadable = [line for frame in frames for line in frame.attrs["unreadable"]]
-    if not frames:
-        return _assemble([])
-    whole = _typed(pandas.concat(frames, ignore_index=True))
-    whole.attrs["unreadable"] = unreadable
-    return whole
-
-
-def _parquet_path(store: Store, suite: str) -> Path:
+def _path(store: Store, suite: str) -> Path:
     return store.root / suite / "rows.parquet"
 
 
-def _digest(store: Store, suite: str) -> str:
-    """Digest of which records a suite has. Records never change, so names and sizes tell them apart."""
-    folder = store.root / suite
-    names = sorted(
-        f"{path.relative_to(folder)}:{path.stat().st_size}"
-        for installation in store.installations(suite)
-        for path in installation.glob("*.json")
-        if path.name != "plan.json" and not path.name.startswith(".")
-    )
-    return hashlib.sha256("\n".join([str(_LAYOUT), *names]).encode()).hexdigest()
+def _load_suite(store: Store, suite: str) -> pandas.DataFrame:
+    listing, path = listing_of(store, suite), _path(store, suite)
+    if path.is_file() and parquet.facts_of(path).digest == listing.digest:
+        frame, digest = parquet.read(path)
+        if digest == listing.digest:  # nobody replaced it meanwhile
+            return frame
+    updated = _updated(store, suite, listing, path)
+    return updated[0] if updated is not None else _from_records(store, suite, listing)
 
 
-def _parquet_bytes(frame: pandas.DataFrame, digest: str) -> bytes:
-    import pyarrow
-    import pyarrow.parquet
-
-    unreadable = frame.attrs.get("unreadable", [])
-    numbers = {"value": pyarrow.float64(), "sample": pyarrow.int64(), "seed": pyarrow.int64(), "dirty": pyarrow.bool_()}
-    texts = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-    schema = pyarrow.schema([(name, numbers.get(name, texts)) for name in COLUMNS])
-    table = pyarrow.Table.from_pandas(frame[list(COLUMNS)], schema=schema, preserve_index=False)
-    facts = json.dumps({"digest": digest, "unreadable": unreadable}, sort_keys=True).encode()
-    table = table.replace_schema_metadata({_METADATA: facts})
-    sink = io.BytesIO()
-    pyarrow.parquet.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
-
-
-def _table(path: Path) -> pyarrow.Table:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise StoreError(f"cannot read {path}: {error}; delete it, it is rebuilt from the records") from None
-    missing = [name for name in COLUMNS if name not in table.column_names]
-    if missing:
-        raise StoreError(f"{path} has no column '{missing[0]}'; delete it, it is rebuilt from the records")
-    return table
-
-
-def _facts(table: pyarrow.Table) -> dict[str, Any]:
-    return json.loads((table.schema.metadata or {}).get(_METADATA, b"{}"))  # type: ignore[no-any-return]
-
-
-def _frame(table: pyarrow.Table) -> pandas.DataFrame:
-    nullable = {"int64": pandas.Int64Dtype(), "bool": pandas.BooleanDtype()}
-    frame: pandas.DataFrame = table.select(list(COLUMNS)).to_pandas(types_mapper=lambda kind: nullable.get(str(kind)))
-    # pyarrow gives categories of type object where a column has no text at all
-    none = pandas.CategoricalDtype(pandas.Index([], dtype="str"))
-    texts = [name for name in frame if isinstance(frame[name].dtype, pandas.CategoricalDtype)]
-    empty = [name for name in texts if not frame[name].count()]
-    frame = frame.astype(dict.fromkeys(empty, none))
-    frame.attrs["unreadable"] = _facts(table).get("unreadable", [])
+def _from_records(store: Store, suite: str, listing: Listing, names: list[str] | None = None) -> pandas.DataFrame:
+    """Rows of the files of a listing, or of those of them that are named."""
+    told, assembly = Records(), Assembly()
+    unreadable: list[str] = []
+    for record in stream(store, suite, told, listing.paths(names)):
+        try:
+            assembly.add(record)
+        except (HarnessError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            unreadable.append(f"{record['suite']}/{record['record']}: {type(error).__name__}: {error}")
+    frame = assembly.frame()
+    files = [f"{path.relative_to(store.root)}: {why}" for path, why in told.quarantined]
+    frame.attrs["unreadable"] = files + unreadable
     return frame
 
 
-def _replace(path: Path, content: bytes) -> None:
-    """Put ``content`` at ``path`` whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror}; free space or choose another place") from None
+def _updated(store: Store, suite: str, listing: Listing, path: Path) -> tuple[pandas.DataFrame, int] | None:
+    """The rows of a stale file brought up to the listing, and how many records were read; None where that is not known
+    to give what reading all of them would.
+    """
+    facts = _facts(path)
+    before = None if facts is None or facts.unreadable else remembered(store, suite, facts.digest)
+    if before is None:
+        return None
+    new = [name for name, size in listing.files if before.get(name) != size]
+    if len(new) > FEWEST_KEPT * len(listing.files):
+        return None
+    old = parquet.read(path)[0]
+    starts = _starts(old, list(before))
+    added = _from_records(store, suite, listing, new)
+    if starts is None or added.attrs["unreadable"] or len(new) != len(first := _starts(added, new) or []):
+        return None
+    kept = [name for name, size in listing.files if before.get(name) == size]
+    places = _extents(list(before), starts, len(old))
+    if not _identities(old, [places[name].start for name in kept]).isdisjoint(_identities(added, first)):
+        return None
+    places = {name: places[name] for name in kept}
+    places |= {name: _moved(place, len(old)) for name, place in _extents(new, first, len(added)).items()}
+    order = [numpy.arange(places[name].start, places[name].stop) for name, _ in listing.files]
+    frame = concatenated([old, added], numpy.concatenate(order) if order else numpy.empty(0, numpy.int64))
+    frame.attrs["unreadable"] = []
+    return frame, len(new)
+
+
+def _extents(names: list[str], starts: list[int], rows: int) -> dict[str, range]:
+    """The rows of each file."""
+    return {name: range(begin, end) for name, begin, end in zip(names, starts, [*starts[1:], rows], strict=False)}
+
+
+def _moved(place: range, by: int) -> range:
+    return range(place.start + by, place.stop + by)
+
+
+def _starts(frame: pandas.DataFrame, names: list[str]) -> list[int] | None:
+    """Where the rows of each file begin; None where the frame is not of just these files, in this order."""
+    begins = numpy.flatnonzero((frame["metric"] == "status").to_numpy())
+    records = frame["record"].array.take(begins).astype(str)
+    if [name.rpartition("/")[2].removesuffix(".json") for name in names] != list(records):
+        return None
+    return begins.tolist()  # type: ignore[no-any-return]
+
+
+def _identities(frame: pandas.DataFrame, starts: list[int]) -> set[tuple[str, ...]]:
+    """What tells a record from a copy of it."""
+    columns = (frame[name].array.take(starts).astype(str) for name in ("record", "installation", "started"))
+    return set(zip(*columns, strict=True))

@@ -7,17 +7,15 @@ whole. Where the files lie is a ``Place``; this module knows what they mean.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import StoreError
+from harness.plain_text import is_name
 from harness.results.address import place_at
 from harness.results.nights import FOLDER, Night, night_name, night_path, read_night
 from harness.results.record import NewerFormat
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass
@@ -88,7 +86,7 @@ class SharedStore:
 
     def _read(self, suite: str, names: Sequence[str]) -> Nights:
         found = Nights()
-        odd = [name for name in names if not _NAME.fullmatch(name)]
+        odd = [name for name in names if not is_name(name)]
         found.unreadable += [f"{night_path(suite, name)}: a night is not named so" for name in odd]
         paths = {str(night_path(suite, name)): name for name in names if name not in odd}
         contents, reasons = self._place.read(list(paths))
@@ -114,7 +112,7 @@ def _night(content: bytes, path: str, suite: str, name: str) -> Night:
 
 def _check_names(night: Night, records: Mapping[str, bytes | Path]) -> None:
     """What becomes a path must be a plain name: records come from files that anyone may have written."""
-    odd = [name for name in (night.suite, night.installation, *records) if not _NAME.fullmatch(name)]
+    odd = [name for name in (night.suite, night.installation, *records) if not is_name(name)]
     if odd:
         raise StoreError(f"'{odd[0]}' cannot be a file's name in a store; use letters, digits, '.', '_' and '-'")
     if night.name != night_name(night.started, night.installation):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.errors import StoreError
-from harness.results.record import FORMAT, STATUSES, NewerFormat, blank, read, write
+from harness.results.record import FORMAT, STATUSES, NewerFormat, blank, from_text, read, write
 
 JOB = {
     "step": "0123456789abcdef", "attempt": 1, "suite": "s", "operation": "eval", "coordinates": {"method": "base"},
@@ -53,6 +53,49 @@ def test_a_number_that_is_none_makes_the_record_invalid_and_is_named(tmp_path: P
     assert found["metrics"] == {"loss": None, "perplexity": 1.0}
     assert "NaN" not in path.read_text()
     assert "Infinity" not in path.read_text()
+
+
+def test_every_flipped_bit_and_every_cut_is_found(tmp_path: Path) -> None:
+    """Each of the bits of a record, one at a time, and each of its beginnings: refused, whatever JSON makes of it."""
+    path = tmp_path / "r.json"
+    write(path, record(metrics={"perplexity": 5.5}))
+    whole = path.read_bytes()
+    for bit in range(8 * len(whole)):
+        changed = bytearray(whole)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(StoreError):
+            from_text(bytes(changed), path)
+    for length in range(len(whole)):
+        with pytest.raises(StoreError):
+            from_text(whole[:length], path)
+    for added in (b"\0", b"\n", b" ", whole):
+        with pytest.raises(StoreError):
+            from_text(whole + added, path)
+    assert from_text(whole, path)["metrics"] == {"perplexity": 5.5}
+
+
+def test_the_digest_is_that_of_the_text_before_it(tmp_path: Path) -> None:
+    """By another tool: sha256sum over all but the last 78 bytes."""
+    path = tmp_path / "r.json"
+    write(path, record())
+    found = subprocess.run(["sh", "-c", f"head -c -78 {path} | sha256sum"], capture_output=True, text=True, check=True)
+    assert json.loads(path.read_text())["digest"] == found.stdout.split()[0]
+
+
+def test_a_record_of_the_first_format_needs_no_digest(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps(record() | {"format": 1}))
+    assert read(path)["format"] == 1
+    path.write_text(json.dumps(record()))
+    with pytest.raises(StoreError, match="its end is missing"):
+        read(path)
+
+
+def test_nesting_without_end_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "r.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(StoreError, match="nested more than 100 deep"):
+        read(path)
 
 
 def test_a_failure_stays_a_failure_beside_a_nan(tmp_path: Path) -> None:

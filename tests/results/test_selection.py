@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from harness.errors import StoreError, UsageError
+from harness.errors import UsageError
 from harness.results.selection import compared, load, parse, select, shared, with_machine
 
 
@@ -94,8 +94,7 @@ def test_a_store_of_mixed_versions(results: Path, synthetic: ModuleType) -> None
     (folder / "00ff.1.json").write_text("{")
     assert len(load(results)[1]) == 1
     (folder / "00ff.2.json").write_text(json.dumps(synthetic.record("eval", "base") | {"format": 99}))
-    with pytest.raises(StoreError, match="upgrade the harness"):
-        load(results)
+    assert "upgrade the harness" in load(results)[1][1]
     with pytest.raises(UsageError, match="did you mean 'synthetic'"):
         load(results, "synthetik")
     with pytest.raises(UsageError, match="no records in"):

@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.errors import StoreError
-from harness.results.record import NewerFormat, blank
+from harness.results.record import FORMAT, NewerFormat, blank, read, to_text
 from harness.results.store import Store
 
 STEP = "0123456789abcdef"
@@ -61,7 +62,9 @@ def test_records_of_all_installations_are_read_and_bad_ones_are_listed(tmp_path:
     good = put(store)
     other = tmp_path / "s" / "elsewhere"
     other.mkdir()
-    (other / f"{STEP}.1.json").write_text(good.read_text())
+    theirs = read(good)
+    theirs["environment"]["installation"] = "elsewhere"
+    (other / f"{STEP}.1.json").write_text(to_text(theirs))
     (other / f"{STEP}.2.json").write_text(good.read_text()[:50])
     store.write_plan("s", {"steps": []})
     found = store.records("s")
@@ -75,7 +78,7 @@ def test_records_of_all_installations_are_read_and_bad_ones_are_listed(tmp_path:
 def test_nights_lie_beside_installations_and_are_none(tmp_path: Path) -> None:
     store = Store(tmp_path)
     good = put(store)
-    store.write_plan("s", {"cells": 1})
+    store.write_plan("s", {"cells": []})
     nights = tmp_path / "s" / "nights"
     nights.mkdir()
     for name in (good.name, "plan.json"):
@@ -85,11 +88,51 @@ def test_nights_lie_beside_installations_and_are_none(tmp_path: Path) -> None:
     assert list(store.plans("s")) == [store.installation]
 
 
-def test_a_newer_record_stops_the_reading(tmp_path: Path) -> None:
+def test_a_newer_record_is_quarantined_and_stops_a_run(tmp_path: Path) -> None:
+    """Reading goes on without it and says so; an older harness does not measure beside it."""
     path = put(Store(tmp_path))
-    path.write_text(path.read_text().replace('"format":1', '"format":2', 1))
-    with pytest.raises(NewerFormat, match="format 2"):
-        Store(tmp_path).records("s")
+    put(Store(tmp_path))
+    path.write_text(to_text(read(path) | {"format": FORMAT + 1}))
+    found = Store(tmp_path).records("s")
+    assert len(found.records) == 1
+    assert found.newer == [path]
+    assert f"format {FORMAT + 1}" in found.quarantined[0][1]
+    with pytest.raises(NewerFormat, match=f"format {FORMAT + 1}"):
+        Store(tmp_path).check_readable("s")
+
+
+def test_a_copy_is_no_second_measurement(tmp_path: Path) -> None:
+    path = put(Store(tmp_path))
+    (path.parent / f"{STEP}.2.json").write_text(path.read_text())
+    (tmp_path / "s" / "zzz").mkdir()
+    (tmp_path / "s" / "zzz" / path.name).write_text(path.read_text())
+    found = Store(tmp_path).records("s")
+    assert len(found.records) == 1
+    reasons = [reason for _, reason in found.quarantined]
+    assert f"holds record {STEP}.1: a copy under another name" in reasons[0]
+    assert f"is a copy of {path.parent.name}/{path.name}" in reasons[1]
+
+
+def test_what_another_launcher_wrote_is_news_once(tmp_path: Path) -> None:
+    mine, theirs = Store(tmp_path), Store(tmp_path)
+    assert theirs.next_attempt(STEP) == 1
+    put(mine)
+    assert mine.news_of(STEP) is None
+    assert theirs.news_of(STEP) is not None  # its listing is older
+    put(theirs, suite="t")
+    assert mine.next_attempt(STEP) == 2
+    news = mine.news_of(STEP)
+    assert news is not None
+    assert news["attempt"] == 2
+    assert mine.news_of(STEP) is None
+    assert mine.next_attempt(STEP) == 3
+
+
+def test_of_many_first_runs_one_names_the_installation(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        names = set(pool.map(lambda _: Store(tmp_path).installation, range(64)))
+    assert len(names) == 1
+    assert [path.name for path in (tmp_path / ".cache").iterdir()] == ["installation"]
 
 
 def test_a_corrupt_record_is_no_reason_to_call_a_step_done(tmp_path: Path) -> None:
@@ -115,10 +158,10 @@ def test_checkpoints_and_artefacts_count_when_whole(tmp_path: Path) -> None:
 
 def test_a_plan_is_replaced_and_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.write_plan("s", {"cells": 1})
-    path = store.write_plan("s", {"cells": 2})
-    assert json.loads(path.read_text()) == {"cells": 2}
-    assert store.plans("s") == {store.installation: {"cells": 2}}
+    store.write_plan("s", {"cells": []})
+    path = store.write_plan("s", {"cells": [], "steps": []})
+    assert json.loads(path.read_text()) == {"cells": [], "steps": []}
+    assert store.plans("s") == {store.installation: {"cells": [], "steps": []}}
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
