@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.analyse.case import Case
-from harness.errors import UsageError
+from harness.errors import SuiteError, UsageError
+from harness.plain_text import one_line
 
 FILE = "accepted.yaml"
 DAYS = 90
+_TEXTS = ("series", "what", "night", "reason", "accepted", "expires")
 _HEAD = "# Changes that were looked at and accepted (`harness accept SERIES --reason ...`). Entries expire.\n"
 
 
@@ -56,12 +58,13 @@ def acceptance_of(case: Case, reason: str, today: date, days: int = DAYS) -> Acc
 
 def read(path: Path) -> list[Acceptance]:
     """The entries of a file, none where it does not exist; ``UsageError`` in one line where one is wrong."""
-    import yaml
+    from harness.plan import document
 
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else []
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {' '.join(str(error).split())}") from None
+        found = document.read(path, _TEXTS).value if path.exists() else []
+    except SuiteError as error:
+        where = f"{path}:{error.line}" if error.line else str(path)
+        raise UsageError(f"{where} cannot be read: {error.plain}") from None
     if found is None:
         return []
     if not isinstance(found, list):
@@ -86,17 +89,23 @@ def _entry(path: Path, number: int, item: Any) -> Acceptance:
     if not isinstance(item, dict) or (wrong := set(item) ^ set(names)):
         said = f"has {', '.join(sorted(map(str, wrong)))} wrong" if isinstance(item, dict) else "is no mapping"
         raise UsageError(f"{path}: entry {number} {said}; its fields are {', '.join(names)}")
-    told: dict[str, Any] = {key: str(value) if isinstance(value, date) else value for key, value in item.items()}
+    told: dict[str, Any] = dict(item)
     for name in ("accepted", "expires"):
         try:
             told[name] = date.fromisoformat(str(told[name])).isoformat()
         except ValueError:
-            raise UsageError(f"{path}: entry {number}: {name} '{told[name]}' is no date like 2026-11-25") from None
+            shown = one_line(told[name], 40)
+            raise UsageError(f"{path}: entry {number}: {name} '{shown}' is no date like 2026-11-25") from None
     for name in ("before", "after"):
         value = told[name]
-        if isinstance(value, bool) or not isinstance(value, int | float | None) or value != value:
+        small = value is None or (isinstance(value, int | float) and abs(value) <= 1e100)
+        if isinstance(value, bool) or not small:
             raise UsageError(f"{path}: entry {number}: {name} must be a number")
     for name in ("series", "what", "reason"):
         if not isinstance(told[name], str):
             raise UsageError(f"{path}: entry {number}: {name} must be text")
+    if not isinstance(told["night"], str | None):
+        raise UsageError(f"{path}: entry {number}: night must be text")
+    # On one line, as they are written again: YAML has more ends of lines than a text file.
+    told |= {name: one_line(told[name]) for name in ("series", "what", "night", "reason") if told[name] is not None}
     return Acceptance(**told)

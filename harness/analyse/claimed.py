@@ -42,11 +42,14 @@ class Judged:
         }  # fmt: skip
 
 
-def judged(claims: Iterable[Claim], results: Path | str, suites: Sequence[str] | None = None) -> list[Judged]:
-    """Every claim with its verdict from what ``results`` holds."""
+def judged(
+    claims: Iterable[Claim], results: Path | str, suites: Sequence[str] | None = None,
+    unreadable: list[str] | None = None,
+) -> list[Judged]:
+    """Every claim with its verdict from what ``results`` holds; ``unreadable`` gets what could not be read."""
     every = list(claims)
     found: dict[str, list[Evidence]] = {claim.id: [] for claim in every}
-    for suite in measured(results, suites):
+    for suite in measured(results, suites, unreadable):
         for claim in every:
             found[claim.id] += evidence(claim, suite)
     return [_judged(claim, found[claim.id]) for claim in every]

@@ -20,6 +20,7 @@ from harness.analyse.statistics import Interval, mean_interval, paired_differenc
 from harness.analyse.summary import Line, as_lines, summarize
 from harness.analyse.wins import scores_by_seed, wider, win_rate
 from harness.claims import MAKING, WINS, Claim, Side
+from harness.results.named import Key
 
 TIMES = frozenset({
     "step_seconds", "tokens_per_second", "decode_tokens_per_second", "prefill_tokens_per_second", MAKING,
@@ -106,9 +107,13 @@ class Measured:
         return {(step, metric): float(value) for step, metric, value in kept.itertuples(index=False, name=None)}
 
 
-def measured(results: Path | str, suites: Sequence[str] | None = None) -> Iterator[Measured]:
-    """Every suite of a results folder that has rows."""
+def measured(
+    results: Path | str, suites: Sequence[str] | None = None, unreadable: list[str] | None = None
+) -> Iterator[Measured]:
+    """Every suite of a results folder that has rows; ``unreadable`` gets a line for each file that cannot be read."""
     from harness.results.items import items_of
+    from harness.results.quarantine import Records
+    from harness.results.reading import stream
     from harness.results.rows import load
     from harness.results.store import Store
 
@@ -117,11 +122,22 @@ def measured(results: Path | str, suites: Sequence[str] | None = None) -> Iterat
         if suites is not None and suite not in suites:
             continue
         frame = load(results, suite)
+        if unreadable is not None:
+            unreadable += frame.attrs["unreadable"]
         if frame.empty:
             continue
         plans = store.plans(suite)
         plan = plans.get(str(installation_of(frame))) or next(iter(plans.values()), {})
-        yield Measured(suite, frame, items_of(store.records(suite).records), plan)
+        yield Measured(suite, frame, items_of(stream(store, suite, Records())), plan)
+
+
+def judged_by(results: Path | str, suites: Sequence[str] | None = None) -> list[Key]:
+    """The records that claims are judged by: those that decide the steps of every suite."""
+    found: list[Key] = []
+    for one in measured(results, suites):
+        names = one.rows[["installation", "record"]].astype(str).drop_duplicates()
+        found += [(one.suite, str(owner), str(name)) for owner, name in names.itertuples(index=False)]
+    return found
 
 
 def evidence(claim: Claim, suite: Measured) -> list[Evidence]:

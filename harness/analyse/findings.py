@@ -12,13 +12,13 @@ import numpy
 from harness.analyse.evidence import NOISE_OF_PEAKS
 from harness.analyse.finding import Finding, Seen
 from harness.analyse.paired import UNTRANSFORMED, ItemScores, difference
-from harness.analyse.sides import Cell, disturbed, value_of
+from harness.analyse.sides import Cell, value_of
 from harness.analyse.significance import POWER, shift, signed_rank, smallest_detectable
 from harness.analyse.statistics import Interval, mean_interval
 from harness.analyse.watched import Watched
 from harness.analyse.wins import wider
 from harness.results.items import items_of
-from harness.results.record import Record
+from harness.results.record import Record, disturbed
 
 FEWEST_RANKED = 6  # below that no rank test can say 5 %
 FEWEST_SEEDS = 3  # Student's interval over two says nothing

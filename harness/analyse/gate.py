@@ -14,10 +14,10 @@ import numpy
 
 from harness.analyse.alarm import BLIND, FEWEST_PAIRS, bar, verdict
 from harness.analyse.case import Case, Status
-from harness.analyse.sides import CELL, Cell, disturbed, gone, matched, value_of
+from harness.analyse.sides import CELL, Cell, gone, matched, value_of
 from harness.analyse.significance import shift
 from harness.analyse.watched import WATCHED, Watched
-from harness.results.record import Record
+from harness.results.record import Record, disturbed
 
 SAME_CODE = frozenset({"commit"})
 

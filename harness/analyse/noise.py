@@ -71,7 +71,8 @@ def noise_floor(frame: pandas.DataFrame, installation: str | None) -> list[Noise
         told = {name: None if pandas.isna(first[name]) else first[name] for name in COORDINATES}
         told["seed"] = None if told["seed"] is None else int(told["seed"])
         place = Place.of(str(first["suite"]), str(step), str(first["operation"]), told)
-        found.append(noise_of(place, str(metric), group["value"].tolist()))
+        ordered = group.sort_values("attempt", kind="stable")  # not by time: a clock may have been set back
+        found.append(noise_of(place, str(metric), ordered["value"].tolist()))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy
 import pandas
 
 from harness.metrics import metric as declared
@@ -14,10 +15,15 @@ def pareto_set(points: pandas.DataFrame, first: str, second: str) -> pandas.Seri
     never in the set. Directions come from the metrics; ``ValueError`` where one has no better side.
     """
     costs = pandas.DataFrame({name: points[name].astype(float) * _sign(name) for name in (first, second)})
-    unbeaten = []
-    for _, point in costs.iterrows():
-        no_worse, better = (costs <= point).all(axis=1), (costs < point).any(axis=1)
-        unbeaten.append(bool(point.notna().all() and not (no_worse & better).any()))
+    known = numpy.flatnonzero(costs.notna().all(axis=1))
+    one, two = (costs[name].to_numpy()[known] for name in (first, second))
+    unbeaten = numpy.zeros(len(points), dtype=bool)
+    lowest = numpy.inf  # of the second metric, among all that are better on the first
+    order = numpy.lexsort((two, one))
+    for same in numpy.split(order, numpy.flatnonzero(numpy.diff(one[order])) + 1) if len(order) else ():
+        best = two[same].min()
+        unbeaten[known[same]] = (two[same] == best) & (best < lowest)
+        lowest = min(lowest, best)
     return pandas.Series(unbeaten, index=points.index, dtype=bool)
 
 

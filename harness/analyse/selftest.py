@@ -34,7 +34,7 @@ class Supervised:
 class SelfTest:
     """What one self-test found. ``repeats`` is the most that any number has; ``commit`` that of its last record.
 
-    Of its ``steps`` other processes disturbed so many.
+    Of its ``steps`` other processes disturbed so many. ``records`` are those that it is made of.
     """
 
     installation: str
@@ -49,6 +49,7 @@ class SelfTest:
     noise: tuple[Noise, ...]
     overhead: Interval | None
     supervised: Supervised | None
+    records: tuple[str, ...] = ()
 
     @property
     def compared(self) -> list[Noise]:
@@ -97,6 +98,7 @@ def self_test(frame: pandas.DataFrame, installation: str | None, since: str = ""
         noise=noise,
         overhead=bootstrap_median(overhead.tolist()),
         supervised=_supervised(rows),
+        records=tuple(sorted(rows["record"].astype(str).unique())),
     )
 
 

@@ -20,8 +20,6 @@ DETERMINED = {"data": ("data_fingerprint",)}
 # What goes with a coordinate: of another method the last stage is another one, too.
 _WITH = {"method": ("method", "stage")}
 CELL = "status"  # the metric of a case about a whole cell
-# Flags of a run whose times are not its own; switches alone disturb nothing: quiet nights have them in many steps.
-DISTURBED = ("contention: other processes", "contention: the hypervisor", "swapping")
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,6 @@ def value_of(record: Mapping[str, Any], metric: str) -> float | None:
     if found is None and metric == "wall_seconds":
         found = record["wall_seconds"]
     return None if found is None else float(found)
-
-
-def disturbed(record: Mapping[str, Any]) -> bool:
-    """Whether something else used the machine while a step ran, so that its times are never averaged in."""
-    return any(flag.startswith(DISTURBED) for flag in record["flags"])
 
 
 def gone(cell: Cell) -> tuple[Status, str] | None:

@@ -1,22 +1,27 @@
-"""Whether something else used the machine while a step ran: other processes, the hypervisor, swapping.
+"""Whether something else used the machine while a step ran, or slowed it: processes, the hypervisor, memory, heat.
 
 The meter takes one ``Usage`` at the start and one at the end; a reader must see a disturbed number flagged.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.run import gpu
 from harness.run.memory import status_bytes
-from harness.run.processes import counter_of, cpu_seconds, quick_descendants
+from harness.run.processes import control_group, counter_of, cpu_seconds, quick_descendants
 
 OTHERS_LIMIT = 0.05  # share of the cores; one busy neighbour of two cores is 0.5
 STEAL_LIMIT = 0.01
 SWITCHES_LIMIT = 200.0  # involuntary context switches per CPU second; an undisturbed step has some tens
+STALLED_LIMIT = 0.02  # share of the time in which some process of the machine waited for memory
+HELD_BACK_LIMIT = 0.02  # share of the time in which the control group's CPU quota let nothing run
 SHORTEST_SECONDS = 0.5  # the kernel counts in ticks of 10 ms, so shares of shorter steps say nothing
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -33,6 +38,10 @@ class Usage:
     switches: int
     swapped_in: int
     swap_bytes: int
+    stalled: float = 0.0
+    held_back: float = 0.0
+    overheated: int = 0
+    gpus: Mapping[str, gpu.GpuReading] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,10 @@ class Contention:
     switches_per_second: float
     swapped: bool
     seconds: float
+    stalled_share: float = 0.0
+    held_back_share: float = 0.0
+    overheated: int = 0
+    gpus: gpu.GpuContention = field(default_factory=gpu.GpuContention)
 
     def flags(self) -> list[str]:
         """Validity flags that a reader of the step's speed must see."""
@@ -56,8 +69,17 @@ class Contention:
                 found.append(f"contention: the hypervisor took {self.steal_share:.0%} of the cores")
             if self.switches_per_second > SWITCHES_LIMIT:
                 found.append(f"contention: {self.switches_per_second:.0f} involuntary switches per CPU second")
+            if self.stalled_share > STALLED_LIMIT:
+                found.append(f"memory pressure: processes waited for memory {self.stalled_share:.0%} of the time")
+            if self.held_back_share > HELD_BACK_LIMIT:
+                share = f"{self.held_back_share:.0%}"
+                found.append(f"quota: the control group's CPU quota held the step back {share} of the time")
         if self.swapped:
             found.append("swapping: memory was read back from swap")
+        if self.overheated:
+            found.append(f"throttling: the processor was slowed for its heat {self.overheated} times")
+        found += [f"contention: other processes were on GPU {name}" for name in self.gpus.shared]
+        found += [f"throttling: GPU {name} was slowed for its heat or power supply" for name in self.gpus.slowed]
         return found
 
 
@@ -75,6 +97,10 @@ def usage(supervisors: tuple[int, ...] = ()) -> Usage:
         switches=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
         swapped_in=counter_of("/proc/vmstat", "pswpin"),
         swap_bytes=status_bytes("VmSwap"),
+        stalled=_memory_stalled(),
+        held_back=counter_of(str(control_group() / "cpu.stat"), "throttled_usec") / 1e6,
+        overheated=_overheated(),
+        gpus=gpu.readings(),
     )
 
 
@@ -92,7 +118,34 @@ def compare(before: Usage, after: Usage) -> Contention:
         switches_per_second=(after.switches - before.switches) / max(own, SHORTEST_SECONDS),
         swapped=after.swapped_in > before.swapped_in or after.swap_bytes > before.swap_bytes,
         seconds=wall,
+        stalled_share=max(0.0, (after.stalled - before.stalled) / wall),
+        held_back_share=max(0.0, (after.held_back - before.held_back) / wall),
+        overheated=after.overheated - before.overheated,
+        gpus=gpu.compare(dict(before.gpus), dict(after.gpus), own_processes()),
     )
+
+
+def own_processes() -> list[int]:
+    """This process and those that it started."""
+    return [os.getpid(), *quick_descendants(os.getpid())]
+
+
+def _memory_stalled() -> float:
+    """Seconds in which at least one process of the machine waited for memory; 0 where the kernel does not tell."""
+    try:
+        line = Path("/proc/pressure/memory").read_text().splitlines()[0]
+        return int(line.rpartition("total=")[2]) / 1e6
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+def _overheated() -> int:
+    """How often the allowed cores were slowed for heat since the machine started; 0 where the kernel does not tell."""
+    total = 0
+    for number in os.sched_getaffinity(0):
+        with contextlib.suppress(OSError, ValueError):
+            total += int(Path(f"/sys/devices/system/cpu/cpu{number}/thermal_throttle/core_throttle_count").read_text())
+    return total
 
 
 def _cores_busy() -> tuple[float, float]:

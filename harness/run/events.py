@@ -40,12 +40,31 @@ class Tick:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """Nothing runs here until another launcher on the same results folder has done what it is at."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """The machine of a step is gone, and the step is to run again on another one."""
+
+    job: Mapping[str, Any]
+    reason: str
+
+
 @dataclass
 class Outcome:
-    """How a sweep ended. ``statuses`` counts the records written; ``already`` the steps that needed no run."""
+    """How a sweep ended. ``statuses`` counts the records written; ``already`` the steps that needed no run;
+    ``elsewhere`` how those ended that other launchers ran meanwhile; ``disturbed`` the steps whose times do not count,
+    because something else used the machine."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     already: int = 0
+    elsewhere: Counter[str] = field(default_factory=Counter)
+    disturbed: list[str] = field(default_factory=list)
     stopped: str | None = None
     canaries: list[str] = field(default_factory=list)
 
@@ -54,7 +73,7 @@ class Outcome:
         """0 good, 1 something failed, 130 stopped by Ctrl-C, 143 by SIGTERM."""
         if self.stopped is not None:
             return 143 if self.stopped == "SIGTERM" else 130
-        return int(any(status not in GOOD for status in self.statuses))
+        return int(any(status not in GOOD for status in (*self.statuses, *self.elsewhere)))
 
 
 @dataclass(frozen=True)
@@ -64,5 +83,5 @@ class SweepFinished:
     outcome: Outcome
 
 
-Event = StepStarted | StepFinished | Tick | SweepFinished
+Event = StepStarted | StepFinished | Tick | Waiting | Lost | SweepFinished
 Listener = Callable[[Event], None]

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 
 from harness.errors import DoesNotFit, HarnessError, InvalidMeasurement
+from harness.redaction import redacted_text, values_of
 
+# What a reason begins with where a disk was full; the launcher ends the sweep then.
+NO_SPACE = "no space left on the disk"
+NO_SPACE_STATUS = 74  # exit status of a worker that could not write its record for that (EX_IOERR)
+_SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
 _UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _ASKED = re.compile(r"tried? to allocate (?P<amount>[\d.]+)\s*(?P<unit>bytes|[KMGT]iB)", re.IGNORECASE)
 _MEMORY_TEXTS = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
@@ -22,6 +28,8 @@ def status_of(error: BaseException) -> tuple[str, str]:
         return "interrupted", str(error) or "interrupted"
     if is_out_of_memory(error):
         return "out_of_memory", _memory_reason(error)
+    if is_out_of_space(error):
+        return "failed", one_line(f"{NO_SPACE}: {error}")
     if isinstance(error, InvalidMeasurement):
         return "invalid", one_line(str(error))
     if isinstance(error, HarnessError):
@@ -38,6 +46,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _MEMORY_TEXTS)
 
 
+def is_out_of_space(error: BaseException) -> bool:
+    """Whether a file could not be written for want of space; libraries in Rust and C++ say so in words alone."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return True
+    return any(text in str(error) for text in _SPACE_TEXTS)
+
+
 def bytes_asked(text: str) -> int | None:
     """Bytes that an allocator's message says were asked for, or None."""
     match = _ASKED.search(text)
@@ -48,8 +63,8 @@ def bytes_asked(text: str) -> int | None:
 
 
 def one_line(text: str, limit: int = 300) -> str:
-    """The text on one line, cut at ``limit`` characters."""
-    line = " ".join(text.split())
+    """The text on one line, secrets masked, cut at ``limit`` characters."""
+    line = redacted_text(" ".join(text.split()), values_of(os.environ))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

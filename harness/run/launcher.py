@@ -1,7 +1,7 @@
 """The launcher: runs the planned steps in order, one worker at a time, and sees that each leaves a record.
 
 It takes job mappings (docs/architecture.md) and a store, tells a listener what happens, and computes nothing beside a
-measurement.
+measurement. Several launchers may work on one results folder: each takes the steps that no other has.
 """
 
 from __future__ import annotations
@@ -17,21 +17,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness import environments
+from harness import environments, plain_json
 from harness.contract import MEASUREMENT_VERSION
 from harness.environments import MAIN
 from harness.errors import UsageError
 from harness.results.record import Record, blank, utc_now
+from harness.results.shape import misfit_of_job
 from harness.results.store import Store
+from harness.run.agenda import Agenda
+from harness.run.books import Books
+from harness.run.claims import Claims
 from harness.run.environment import ISOLATION_MODES, commit_facts, environment_of, thread_environment, threads_of
-from harness.run.events import Event, Listener, Outcome, StepFinished, StepStarted, SweepFinished, Tick
+from harness.run.events import Listener, Outcome, StepStarted, SweepFinished, Tick, Waiting
 from harness.run.server import OPEN_A_GPU, PRELOAD
 from harness.run.service import ServerGone, Service
-from harness.run.supervise import supervise
+from harness.run.supervise import Terminated, supervise
 
-
-class Terminated(BaseException):
-    """SIGTERM reached the launcher."""
+OTHERS_SECONDS = 1.0  # between two looks at what launchers of other machines have left
 
 
 def run(
@@ -51,12 +53,12 @@ def run(
     """
     if isolation not in ISOLATION_MODES:
         raise UsageError(f"unknown isolation mode '{isolation}'; known are {', '.join(ISOLATION_MODES)}")
-    planned = [dict(job) for job in jobs]
+    agenda = Agenda(jobs)
     with store.lock():
         sweep = _Sweep(store, isolation, tuple(preload), tuple(command), on_event)
         try:
             with terminable():
-                sweep.run(planned, canary=canary)
+                sweep.run(agenda, canary=canary)
         except KeyboardInterrupt:
             sweep.outcome.stopped = "Ctrl-C"
         except Terminated:
@@ -86,18 +88,23 @@ def run_job(path: Path, *, isolation: str | None = None, preload: Sequence[str] 
     service = started(job, preload if job["isolation"] == "fork" else (), log)
     try:
         with terminable():
-            return supervise(service, job, Path(job["log"]).with_suffix(".running"), lambda seconds: None)
+            return supervise(service, job, running_file(job), lambda seconds: None)
     finally:
         service.close()
+
+
+def running_file(job: Mapping[str, Any]) -> Path:
+    """The complete job as its worker reads it, where it is run from a job file; there once the step has begun."""
+    return Path(job["log"]).with_suffix(".running")
 
 
 def read_job(path: Path) -> dict[str, Any]:
     """Read a job file; ``UsageError`` in one line where it is missing, not JSON, of another format or incomplete."""
     try:
-        job = json.loads(path.read_text())
+        job = plain_json.read(path)
     except OSError as error:
         raise UsageError(f"job file {path} cannot be read: {error.strerror}") from None
-    except ValueError as error:
+    except plain_json.NotPlain as error:
         raise UsageError(f"job file {path} is not valid JSON: {error}") from None
     if not isinstance(job, dict) or job.get("format") != 1:
         raise UsageError(f"{path} is not a job file of format 1; write one with `harness plan --jobs`")
@@ -107,43 +114,40 @@ def read_job(path: Path) -> dict[str, Any]:
         raise UsageError(f"job file {path} lacks {', '.join(missing)}")
     if job.get("isolation") not in (None, *ISOLATION_MODES):
         raise UsageError(f"job file {path}: unknown isolation mode '{job['isolation']}'; known: fork, spawn")
-    wrong = [key for key in ("coordinates", "hardware") if not isinstance(job[key], dict)]
-    if wrong:
-        raise UsageError(f"job file {path}: {' and '.join(wrong)} must be a mapping")
+    if wrong := misfit_of_job(job):
+        raise UsageError(f"job file {path}: '{wrong}' has another shape than `harness plan --jobs` gives it")
     return job
 
 
 class _Sweep:
-    """The state of one run: the server that is up, what went wrong so far, and the counts."""
+    """The state of one run: the servers that are up, and the books."""
 
     def __init__(
         self, store: Store, isolation: str, preload: tuple[str, ...], command: tuple[str, ...], listener: Listener
     ) -> None:
-        self.outcome = Outcome()
         self._store = store
         self._isolation = isolation
         self._preload = preload
-        self._listener = listener
         self._services: dict[str, Service] = {}
-        self._unusable: dict[str, str] = {}
-        self._context = {
-            "installation": store.installation,
-            "commit": commit_facts(),
-            "command": list(command),
-            "preload": list(preload),
-            "launcher": os.getpid(),
-        }
+        self._claims = Claims(store.cache / "claims")
+        self._books = Books(store, isolation, preload, command, listener)
+        self.outcome = self._books.outcome
 
-    def run(self, jobs: list[dict[str, Any]], *, canary: bool) -> None:
+    def run(self, agenda: Agenda, *, canary: bool) -> None:
         """Every job in order, between two canaries where anything runs at all."""
-        self.outcome.already = sum(job.get("state") == "done" for job in jobs)
-        todo = [job for job in jobs if job.get("state") != "done"]
-        runnable = [job for job in todo if job.get("state") != "skipped"]
-        if canary and runnable:
+        self.outcome.already = agenda.already
+        runnable = agenda.runnable if canary else []
+        if runnable:
             self._canary(runnable[0])
-        for index, job in enumerate(todo, 1):
-            self._one(job, index, len(todo))
-        if canary and runnable:
+        while agenda:
+            with self._claims.turn(lambda: self._books.tell(Waiting("another run on this machine is measuring"))):
+                job = agenda.take(lambda job: self._claims.take(job["step"]))
+                if job is not None:
+                    self._one(job, agenda)
+            if job is None:
+                self._books.tell(Waiting("runs on other machines have what is left"))
+                time.sleep(OTHERS_SECONDS)
+        if runnable:
             self._canary(runnable[-1])
 
     def close(self) -> None:
@@ -152,42 +156,24 @@ class _Sweep:
             service.close()
         self._services = {}
 
-    def _one(self, job: dict[str, Any], index: int, total: int) -> None:
-        reason = job["reason"] if job.get("state") == "skipped" else self._blocked(job)
-        job = self._complete(job)
+    def _one(self, job: dict[str, Any], agenda: Agenda) -> None:
+        """Run a claimed job, or take over what another launcher has made of it since this sweep was planned."""
+        try:
+            if not self._books.done_elsewhere(job, agenda):
+                self._run_claimed(job, agenda)
+        finally:
+            self._claims.release(job["step"])
+
+    def _run_claimed(self, job: dict[str, Any], agenda: Agenda) -> None:
+        reason, index = agenda.reason_to_skip(job), agenda.settled + 1
+        job = self._books.complete(job)
         began = time.monotonic()
         if reason is None:
-            self._tell(StepStarted(job, index, total))
+            self._books.tell(StepStarted(job, index, agenda.total))
             record = self._execute(job)
         else:
-            record = self._skip(job, reason)
-        status = record["status"]
-        self.outcome.statuses[status] += 1
-        if status != "done":
-            self._unusable[job["step"]] = f"{_name(job)} {status}: {record['reason']}"
-        self._tell(StepFinished(job, index, total, status, time.monotonic() - began, record["reason"]))
-
-    def _blocked(self, job: Mapping[str, Any]) -> str | None:
-        """Why a step cannot run because a step that it needs did not end well."""
-        needed = {"input": job.get("input"), "reference": job.get("reference"), **(job.get("inputs") or {})}
-        for role, step in needed.items():
-            if step in self._unusable:
-                return f"{role} {self._unusable[step]}"
-        return None
-
-    def _complete(self, job: dict[str, Any]) -> dict[str, Any]:
-        """Fill in what only the launcher knows: the attempt, the paths, the isolation and the sweep's context."""
-        job = {key: value for key, value in job.items() if key not in ("state", "reason")}
-        attempt = self._store.next_attempt(job["step"])
-        log = self._store.job_paths(job["step"], attempt)[1]
-        return job | {
-            "attempt": attempt,
-            "isolation": self._isolation,
-            "cache": str(self._store.cache),
-            "record": str(self._store.record_path(job["suite"], job["step"], attempt)),
-            "log": str(log),
-            "context": self._context,
-        }
+            record = self._books.skip(job, reason)
+        self._books.settle(job, record, agenda, index, time.monotonic() - began)
 
     def _execute(self, job: dict[str, Any]) -> Record:
         job_file, log = self._store.job_paths(job["step"], job["attempt"])
@@ -196,7 +182,7 @@ class _Sweep:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             service = self._service_for(job)
-            return supervise(service, job, job_file, lambda seconds: self._tell(Tick(job, seconds)))
+            return supervise(service, job, job_file, lambda seconds: self._tick(job, seconds))
         except (UsageError, ServerGone) as error:  # an environment that went away ends its own steps alone
             record = blank(job, "crashed", str(error)) | {"started": utc_now(), "environment": environment_of(job)}
             self._store.write_record(record)
@@ -208,20 +194,21 @@ class _Sweep:
             if path.exists():
                 self._store.remember(path)
 
-    def _skip(self, job: dict[str, Any], reason: str) -> Record:
-        """Record a skip, unless the latest record of the step says the same already."""
-        record = blank(job, "skipped", reason)
-        record["environment"] = environment_of(job)
-        latest = self._store.latest(job["step"], job["suite"])
-        if latest is not None and (latest["status"], latest["reason"]) == ("skipped", reason):
-            return latest
-        self._store.write_record(record)
-        return record
-
     def _canary(self, like: Mapping[str, Any]) -> None:
         """Measure the machine itself, with the threads of the step ``like``."""
-        job = self._complete(canary_job(like["suite"], like["hardware"]))
-        self.outcome.canaries.append(self._execute(job)["status"])
+        planned = canary_job(like["suite"], like["hardware"])
+        while not self._claims.take(planned["step"]):
+            time.sleep(OTHERS_SECONDS)
+        try:
+            with self._claims.turn():
+                self._store.news_of(planned["step"])
+                self.outcome.canaries.append(self._execute(self._books.complete(planned))["status"])
+        finally:
+            self._claims.release(planned["step"])
+
+    def _tick(self, job: Mapping[str, Any], seconds: float) -> None:
+        self._claims.touch(job["step"])
+        self._books.tell(Tick(job, seconds))
 
     def _service_for(self, job: Mapping[str, Any]) -> Service:
         """The server of the job's environment with its variables; another one is started where those differ."""
@@ -235,9 +222,6 @@ class _Sweep:
             service = started(job, self._preload if self._isolation == "fork" else (), log)
             self._services[name] = service
         return service
-
-    def _tell(self, event: Event) -> None:
-        self._listener(event)
 
 
 def environment_name(job: Mapping[str, Any]) -> str:
@@ -280,12 +264,6 @@ def canary_job(suite: str, hardware: Mapping[str, Any]) -> dict[str, Any]:
         "limits": {"wall_seconds": 120, "silence_seconds": 120}, "input": None, "reference": None,
         "keeps_artefact": False, "data_file": None,
     }  # fmt: skip
-
-
-def _name(job: Mapping[str, Any]) -> str:
-    coordinates = job["coordinates"]
-    what = coordinates.get("task") or job["operation"]
-    return f"{coordinates.get('method') or job['step']} {what}"
 
 
 @contextlib.contextmanager

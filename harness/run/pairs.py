@@ -71,7 +71,7 @@ class Side:
                 return subprocess.Popen(
                     [self.python, "-m", "harness", *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
                     stdout=output, stderr=log, text=True, start_new_session=True,
-                    env=os.environ | {"PYTHONPATH": path},
+                    env=os.environ | {"PYTHONPATH": path, "HARNESS_REMEASURE": "0"},
                 )  # fmt: skip
         except OSError as error:
             raise UsageError(f"{self.name}: {self.python} cannot be started: {error.strerror}") from None

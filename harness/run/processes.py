@@ -60,6 +60,25 @@ def cpu_seconds(pid: int) -> float:
         return (int(fields[11]) + int(fields[12])) / _TICKS if fields else 0.0
 
 
+def started_at(pid: int) -> int:
+    """When a process began, in ticks since the machine did, which tells it from a later one of the same id; 0 if gone.
+
+    One that has ended and is not collected yet (a zombie) is gone.
+    """
+    fields = _stat(pid)
+    return int(fields[19]) if fields and fields[0] != "Z" else 0
+
+
+def started_with(variable: str, value: str) -> list[int]:
+    """Processes whose environment said ``variable=value`` when they began; those of other users are not seen."""
+    told, found = f"{variable}={value}".encode(), []
+    for entry in os.scandir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and told in Path(entry.path, "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
+
+
 def kill_all(pids: list[int], number: int = signal.SIGKILL) -> None:
     """Send a signal to each process that still exists."""
     for pid in pids:
@@ -76,8 +95,7 @@ def kill_group(pid: int, number: int) -> None:
 def out_of_memory_kills() -> int:
     """How often the kernel has killed for memory, by its own counter and by this process's control group."""
     total = counter_of("/proc/vmstat", "oom_kill")
-    group = Path("/sys/fs/cgroup") / _control_group().lstrip("/")
-    return total + counter_of(str(group / "memory.events"), "oom_kill")
+    return total + counter_of(str(control_group() / "memory.events"), "oom_kill")
 
 
 def counter_of(path: str, name: str) -> int:
@@ -90,12 +108,14 @@ def counter_of(path: str, name: str) -> int:
     return 0
 
 
-def _control_group() -> str:
+def control_group() -> Path:
+    """The folder of this process's control group (version 2)."""
+    root = Path("/sys/fs/cgroup")
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/cgroup").read_text().splitlines():
             if line.startswith("0::"):
-                return line[3:]
-    return "/"
+                return root / line[3:].lstrip("/")
+    return root
 
 
 def _stat(pid: int) -> list[str]:

@@ -1,7 +1,8 @@
 """The preloaded server: a clean process that has imported the libraries and forks or starts one worker per request.
 
 Started by the launcher with the thread environment already set. It never runs a torch operator and opens no device: a
-worker forked after that hangs. It reaps everything that a worker leaves behind, and dies with its launcher.
+worker forked after that hangs. It reaps everything that a worker leaves behind. When its launcher dies it ends all of
+them first, those in sessions of their own too, and then itself.
 
 Protocol, JSON lines: ``{"fork": JOB}`` or ``{"spawn": JOB, "python": PATH}`` in; ``{"ready": [...]}``,
 ``{"pid": N}`` and ``{"pid": N, "status": CODE or -SIGNAL, "strays": N}`` out. One worker at a time.
@@ -46,7 +47,9 @@ _PLUMBING = ("harness.run.worker", "harness.models.checkpoint", "harness.models.
 def serve(preload: list[str]) -> None:
     """Import ``preload``, say so, and answer requests until the launcher closes the pipe."""
     requests, replies = _private_pipes()
-    set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
+    set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)  # so far there is nothing to end but this process
+    if _hung_up(requests):
+        return
     set_process_option(PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     loaded = [name for name in preload if _import(name)]
@@ -57,7 +60,29 @@ def serve(preload: list[str]) -> None:
     gc.collect()
     gc.freeze()
     _library_pages.extend(resident_file_ranges() if preload else ())
-    _reply(replies, {"ready": loaded})
+    signal.signal(signal.SIGTERM, _leave)
+    set_process_option(PR_SET_PDEATHSIG, signal.SIGTERM)
+    try:
+        if not _hung_up(requests):
+            _reply(replies, {"ready": loaded})
+            _answer(requests, replies)
+    except (_LauncherGone, BrokenPipeError):
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        _end_children()
+
+
+class _LauncherGone(BaseException):
+    """SIGTERM: the launcher has died, or somebody ends this server."""
+
+
+def _leave(_number: int, _frame: object) -> None:
+    raise _LauncherGone
+
+
+def _answer(requests: int, replies: int) -> None:
+    """Start workers as asked and tell how they ended, until the launcher closes the pipe."""
     wakeup = _wake_on_child()
     buffer = b""
     while True:
@@ -67,7 +92,6 @@ def serve(preload: list[str]) -> None:
         if requests in readable:
             chunk = os.read(requests, 1 << 16)
             if not chunk:
-                _end_children()
                 return
             buffer += chunk
             *lines, buffer = buffer.split(b"\n")
@@ -81,23 +105,26 @@ _library_pages: list[Range] = []
 
 
 def _start(request: Mapping[str, Any], requests: int, replies: int, wakeup: int) -> None:
-    started = time.perf_counter()
+    started, server = time.perf_counter(), os.getpid()
     pid = os.fork()
     if pid == 0:
         for number in (requests, replies, wakeup):
             os.close(number)
-        _become_worker(request, started)
+        _become_worker(request, started, server)
     _workers.add(pid)
     _reply(replies, {"pid": pid})
 
 
-def _become_worker(request: Mapping[str, Any], started: float) -> NoReturn:
+def _become_worker(request: Mapping[str, Any], started: float, server: int) -> NoReturn:
     """In the child: be the worker, and leave without running what the server registered to run at its end."""
     status = 70
     try:
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+        set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != server:  # it died before this process could ask to be told
+            os._exit(status)
         with contextlib.suppress(PermissionError):
             os.setsid()
         if "spawn" in request:
@@ -160,6 +187,13 @@ def _private_pipes() -> tuple[int, int]:
     os.close(null)
     os.dup2(2, 1)
     return requests, replies
+
+
+def _hung_up(requests: int) -> bool:
+    """Whether the launcher has gone already, before this process could ask to be told of that."""
+    poll = select.poll()
+    poll.register(requests, 0)
+    return any(event & select.POLLHUP for _, event in poll.poll(0))
 
 
 def _reply(replies: int, message: Mapping[str, Any]) -> None:

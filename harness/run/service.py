@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
 import select
 import subprocess
 import time
@@ -13,8 +14,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from harness.errors import StepError
+from harness.run.processes import kill_all, started_with
 
 START_SECONDS = 300.0
+_MARK = "HARNESS_SERVER"  # names the server in the environment of all that comes from it
 
 
 class ServerGone(StepError):
@@ -30,6 +33,7 @@ class Service:
         self.variables = dict(variables)
         self._python = python
         self._held = held
+        self._mark = secrets.token_hex(8)
         self._buffer = b""
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -38,7 +42,7 @@ class Service:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                env={**os.environ, **variables},
+                env={**os.environ, **variables, _MARK: self._mark},
                 start_new_session=True,
                 bufsize=0,
             )
@@ -60,7 +64,7 @@ class Service:
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
-            raise ServerGone("the server that starts workers has ended") from None
+            raise self._gone() from None
         return int(self._expect("pid", START_SECONDS)["pid"])
 
     def receive(self, seconds: float) -> dict[str, Any] | None:
@@ -74,7 +78,7 @@ class Service:
                 return None
             chunk = os.read(self._process.stdout.fileno(), 1 << 16)
             if not chunk:
-                raise ServerGone("the server that starts workers has ended")
+                raise self._gone()
             self._buffer += chunk
         line, _, self._buffer = self._buffer.partition(b"\n")
         message: dict[str, Any] = json.loads(line)
@@ -93,6 +97,11 @@ class Service:
             self._process.wait()
         if self._held is not None:
             self._held.close()
+
+    def _gone(self) -> ServerGone:
+        """The server was killed: what its workers left in sessions of their own has nobody else to end it."""
+        kill_all(started_with(_MARK, self._mark))
+        return ServerGone("the server that starts workers has ended")
 
     def _expect(self, key: str, seconds: float) -> dict[str, Any]:
         message = self.receive(seconds)

@@ -5,24 +5,31 @@ The parent never polls: it sleeps in ``select`` until the server speaks or the n
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import signal
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.results.record import Record, blank, read, utc_now, write, write_file
 from harness.run.environment import environment_of
-from harness.run.log import stop_file, tail
+from harness.run.failures import NO_SPACE, NO_SPACE_STATUS
+from harness.run.log import shorten, stop_file, tail
 from harness.run.processes import descendants, kill_all, kill_group, out_of_memory_kills
 from harness.run.service import ServerGone, Service
 
 TERM_SECONDS = 5.0
 KILL_SECONDS = 60.0
 TICK_SECONDS = 5.0
+
+
+class Terminated(BaseException):
+    """SIGTERM reached the launcher."""
 
 
 @dataclass
@@ -36,7 +43,8 @@ class Ending:
 def supervise(service: Service, job: Mapping[str, Any], job_file: Path, tick: Callable[[float], None]) -> Record:
     """Run one complete job and return its record, the worker's own or one written here in its place.
 
-    Whatever interrupts the waiting (Ctrl-C, SIGTERM, an error of the caller) first ends the worker and its record.
+    Whatever interrupts the waiting (Ctrl-C, SIGTERM, an error of the caller) first ends the worker and its record; a
+    second one only takes the worker's time to end by itself.
     """
     watched = _Worker(service, job, tick)
     stop_file(watched.log).unlink(missing_ok=True)
@@ -46,7 +54,8 @@ def supervise(service: Service, job: Mapping[str, Any], job_file: Path, tick: Ca
         ending = watched.run(job_file)
     except BaseException as error:
         ending = watched.stop("interrupted", _said(error))
-        _settle(job, ending, started, time.monotonic() - began)
+        with _undisturbed():
+            _settle(job, ending, started, time.monotonic() - began)
         raise
     return _settle(job, ending, started, time.monotonic() - began)
 
@@ -64,6 +73,8 @@ class _Worker:
         self._silence = float(limits.get("silence_seconds") or float("inf"))
         self._pid: int | None = None
         self._ended = False
+        self._seen: tuple[int, int] | None = None
+        self._active_at = 0.0
 
     def run(self, job_file: Path) -> Ending:
         """Start the worker and wait; the limits end it."""
@@ -83,7 +94,8 @@ class _Worker:
         """TERM the group with a note that says why, then KILL it and every descendant."""
         if self._ended:
             return Ending(status, reason)
-        stop_file(self.log).write_text(json.dumps({"status": status, "reason": reason}))
+        with contextlib.suppress(OSError):  # a full disk must not keep the worker alive
+            stop_file(self.log).write_text(json.dumps({"status": status, "reason": reason}))
         try:
             if self._pid is None:
                 message = self._service.receive(TERM_SECONDS) or {}
@@ -97,12 +109,14 @@ class _Worker:
 
     def _end_group(self, pid: int) -> None:
         kill_group(pid, signal.SIGTERM)
-        if self._exit_within(TERM_SECONDS):
-            return
-        below = descendants(pid)
-        kill_group(pid, signal.SIGKILL)
-        kill_all([pid, *below])
-        self._exit_within(KILL_SECONDS)
+        with contextlib.suppress(KeyboardInterrupt, Terminated):
+            if self._exit_within(TERM_SECONDS):
+                return
+        with _undisturbed():
+            below = descendants(pid)
+            kill_group(pid, signal.SIGKILL)
+            kill_all([pid, *below])
+            self._exit_within(KILL_SECONDS)
 
     def _exit_within(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
@@ -113,28 +127,33 @@ class _Worker:
 
     def _wait(self, began: float) -> str | None:
         """Block until the worker has ended (None) or a limit is exceeded (which one)."""
-        quiet_until = began + self._silence
+        self._active_at = began
         tick_at = began + TICK_SECONDS
         while True:
             now = time.monotonic()
             if now >= began + self._wall:
                 return f"ran longer than {self._wall:g} s"
-            if now >= quiet_until:
-                quiet_until = now + self._silence - self._seconds_quiet(now - began)
-                if now >= quiet_until:
-                    return f"no output and no progress for {self._silence:g} s"
+            self._look(now)
+            if now >= self._active_at + self._silence:
+                return f"no output and no progress for {self._silence:g} s"
             if now >= tick_at:
                 self._tick(now - began)
                 tick_at = now + TICK_SECONDS
-            if self._take(self._service.receive(min(began + self._wall, quiet_until, tick_at) - now)):
+            deadline = min(began + self._wall, self._active_at + self._silence, tick_at)
+            if self._take(self._service.receive(max(0.0, deadline - now))):
                 return None
 
-    def _seconds_quiet(self, running: float) -> float:
-        """How long the log has not been written to or touched (the meter touches it at every sign of progress)."""
+    def _look(self, now: float) -> None:
+        """Whether the log was written to or touched since the last look (the meter touches it at every progress).
+
+        Its time is compared with itself alone: a clock that jumps makes nothing look silent.
+        """
         try:
-            return min(running, max(0.0, time.time() - self.log.stat().st_mtime))
+            stat = self.log.stat()
         except OSError:
-            return running
+            return
+        if (seen := (stat.st_mtime_ns, stat.st_size)) != self._seen:
+            self._seen, self._active_at = seen, now
 
     def _take(self, message: dict[str, Any] | None) -> bool:
         if message is None or message.get("pid") != self._pid or "status" not in message:
@@ -144,6 +163,8 @@ class _Worker:
         return True
 
     def _read_status(self, memory_kill: bool) -> Ending:
+        if self._code == NO_SPACE_STATUS:
+            return Ending("failed", f"{NO_SPACE}: the step could not write its record or its log")
         if self._code == -signal.SIGKILL and memory_kill:
             return Ending("out_of_memory", "killed by the kernel (SIGKILL): the machine was out of memory")
         if self._code < 0:
@@ -162,7 +183,22 @@ def _settle(job: Mapping[str, Any], ending: Ending, started: str, seconds: float
         write(path, record)
     shutil.rmtree(Path(job["cache"]) / "partial" / f"{job['step']}.{job['attempt']}", ignore_errors=True)
     stop_file(Path(job["log"])).unlink(missing_ok=True)
+    shorten(Path(job["log"]))
     return read(path)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """No Ctrl-C and no SIGTERM comes between a worker's end and its record (only the main thread gets them)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _said(error: BaseException) -> str:

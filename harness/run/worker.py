@@ -25,7 +25,7 @@ from typing import Any, NoReturn  # noqa: E402
 from harness.errors import StoreError  # noqa: E402
 from harness.results.record import blank, utc_now, write  # noqa: E402
 from harness.run.environment import environment_of  # noqa: E402
-from harness.run.failures import Interrupted, status_of  # noqa: E402
+from harness.run.failures import NO_SPACE_STATUS, Interrupted, is_out_of_space, status_of  # noqa: E402
 from harness.run.log import stop_file, tail  # noqa: E402
 from harness.run.meter import Meter  # noqa: E402
 from harness.run.operation import perform  # noqa: E402
@@ -38,11 +38,15 @@ EXIT_NO_RECORD = 3
 def main(job_path: str, started: float | None = None) -> int:
     """Run the job in ``job_path`` and write its record; the exit status is 0 only for ``done``."""
     job = json.loads(Path(job_path).read_text())
-    _own_process(Path(job["log"]))
+    try:
+        _own_process(Path(job["log"]))
+    except OSError as error:
+        return NO_SPACE_STATUS if is_out_of_space(error) else EXIT_NO_RECORD
     record = blank(job, "done")
-    record["started"] = utc_now()
+    began = _FIRST_INSTRUCTION if started is None else started
+    record["started"] = utc_now(time.perf_counter() - began)
     meter = Meter(
-        started=_FIRST_INSTRUCTION if started is None else started,
+        started=began,
         log=Path(job["log"]),
         supervisors=_supervisors(job),
     )
@@ -57,8 +61,9 @@ def main(job_path: str, started: float | None = None) -> int:
     try:
         write(Path(job["record"]), record)
     except StoreError as error:
-        print(error, file=sys.stderr)
-        return EXIT_NO_RECORD
+        with contextlib.suppress(OSError):
+            print(error, file=sys.stderr)
+        return NO_SPACE_STATUS if is_out_of_space(error) else EXIT_NO_RECORD
     return 0 if record["status"] == "done" else EXIT_NOT_DONE
 
 
@@ -77,13 +82,18 @@ def _outcome(job: Mapping[str, Any], meter: Meter) -> tuple[str, str | None]:
         perform(job, meter)
     except Interrupted:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        traceback.print_exc()
+        _print_traceback()
         return _why_stopped(job)
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-        traceback.print_exc()
+        _print_traceback()
         return status_of(error)
     return "done", None
+
+
+def _print_traceback() -> None:
+    with contextlib.suppress(OSError):  # the log's disk may be what is full
+        traceback.print_exc()
 
 
 def _why_stopped(job: Mapping[str, Any]) -> tuple[str, str]:

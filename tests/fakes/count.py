@@ -18,7 +18,7 @@ class Count(Task):
     def score(self, scorer: Any, job: Job) -> None:
         """Report."""
         job.meter.metric("perplexity", 5.0)
-        job.meter.items("perplexity", {"window": [0, 1], "nll": [1.0, 2.0]})
+        job.meter.items("perplexity", {"window": [0, 1], "nll": [1.0, 2.0], "tokens": [1, 1], "bytes": [4, 4]})
         if job.artefacts is not None:
             (job.artefacts / "logits").write_text("kept")
         if job.reference is not None:

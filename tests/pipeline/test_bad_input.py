@@ -82,8 +82,11 @@ def test_records_of_a_newer_version_are_named(harness, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "0123456789abcdef.1.json").write_text(json.dumps({"format": 99}))
     done = harness("rows", "ok", "--csv", "-")
+    assert done.returncode == 2, done.stdout + done.stderr  # there is no other record
+    assert "0123456789abcdef.1.json" in done.stderr and "format 99" in done.stderr
+    done = harness("run", "ok.yaml")
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "99" in done.stderr
+    assert "format 99" in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
 def test_a_plan_of_a_newer_version_is_named(harness, tmp_path: Path) -> None:
@@ -102,7 +105,7 @@ def test_a_plan_of_a_newer_version_is_named(harness, tmp_path: Path) -> None:
         (("report", "ok.yaml"), "no results for suite 'ok'"),
         (("plan", "ok.yaml", "--isolation", "frok"), "unknown isolation mode 'frok'"),
         (("plan", "nothing.yaml"), "nothing to measure"),
-        (("run", "--job", "job.json"), "hardware must be a mapping"),
+        (("run", "--job", "job.json"), "'hardware' has another shape"),
     ],
 )
 def test_other_wrong_requests_are_one_line_too(harness, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:

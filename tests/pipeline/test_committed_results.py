@@ -44,7 +44,7 @@ AGAIN = {
     "self": ("base", "eval", "meter_overhead"),
 }
 # Those whose cheapest step trains for a while are measured again by `make test-all`.
-QUICK = ("quick", "compression_real")
+QUICK = ("compression_real",)
 EXACT = (
     "parameters", "checkpoint_bytes", "weight_bytes", "bits_per_weight", "vocabulary_size", "optimizer_steps",
     "bytes_per_token", "fertility", "round_trip_share", "token_parity",

@@ -67,6 +67,7 @@ def test_from_suite_to_report_and_a_second_run_runs_nothing(harness, suite: Path
     assert [float(row["value"]) for row in measured] == [pytest.approx(divergence)]
 
 
+@pytest.mark.slow
 def test_spawn_measures_the_same_quality_as_fork(harness, tmp_path: Path) -> None:
     suite = tmp_path / "one.yaml"
     suite.write_text("name: one\nmethod: base\nhardware: {device: cpu, threads: 2}\ntasks: perplexity(windows=8)\n")

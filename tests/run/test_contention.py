@@ -7,6 +7,7 @@ import sys
 import time
 from dataclasses import replace
 
+from harness.results.record import disturbed
 from harness.run.contention import Contention, compare, usage
 from harness.run.processes import cpu_seconds
 
@@ -55,3 +56,14 @@ def test_each_disturbance_has_its_flag() -> None:
     assert "switches" in replace(QUIET, switches_per_second=1000.0).flags()[0]
     assert "swapping" in replace(QUIET, swapped=True).flags()[0]
     assert replace(QUIET, others_share=0.5, seconds=0.1).flags() == []
+    assert replace(QUIET, stalled_share=0.1).flags() == ["memory pressure: processes waited for memory 10% of the time"]
+    assert "quota held the step back 10%" in replace(QUIET, held_back_share=0.1).flags()[0]
+    assert replace(QUIET, overheated=2).flags() == ["throttling: the processor was slowed for its heat 2 times"]
+
+
+def test_what_is_no_fault_of_a_moment_asks_for_no_second_measurement() -> None:
+    """A quota is there the next time as well; heat, neighbours and pressure may be gone."""
+    assert not disturbed({"flags": replace(QUIET, held_back_share=0.1, switches_per_second=1000.0).flags()})
+    shares = ("others_share", "steal_share", "stalled_share")
+    for changed in (*({name: 0.5} for name in shares), {"overheated": 1}, {"swapped": True}):
+        assert disturbed({"flags": replace(QUIET, **changed).flags()}), changed  # type: ignore[arg-type]

@@ -30,6 +30,28 @@ def sweep(store: Store, *jobs: dict[str, Any], **options: Any) -> tuple[events.O
     return outcome, {record["step"]: record for record in found.records}
 
 
+DRIVER = textwrap.dedent("""
+    import json, signal, sys
+    from harness.results.store import Store
+    from harness.run import launcher
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are made deaf to it
+    outcome = launcher.run(json.loads(sys.argv[2]), Store(sys.argv[1]), preload=(), canary=False)
+    sys.exit(outcome.exit_code)
+""")
+
+
+def started(store: Store, *jobs: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """A launcher of its own process."""
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(store.root), json.dumps(jobs)])
+
+
+def wait_for(ready: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("act", "status", "reason"),
     [
@@ -210,19 +232,9 @@ def test_a_listener_that_computes_is_seen(store: Store, job: Jobs, monkeypatch: 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_sweep_records_the_current_step(store: Store, job: Jobs, number: int, code: int) -> None:
-    script = textwrap.dedent("""
-        import json, sys
-        from harness.results.store import Store
-        from harness.run import launcher
-        outcome = launcher.run(json.loads(sys.argv[2]), Store(sys.argv[1]), preload=(), canary=False)
-        sys.exit(outcome.exit_code)
-    """)
-    jobs = json.dumps([job("a", "hang"), job("b")])
-    child = subprocess.Popen([sys.executable, "-c", script, str(store.root), jobs])
+    child = started(store, job("a", "hang"), job("b"))
     log = store.cache / "jobs" / "a.1.log"
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and not (log.exists() and "half written" in log.read_text()):
-        time.sleep(0.05)
+    wait_for(lambda: log.exists() and "half written" in log.read_text())
     child.send_signal(number)
     assert child.wait(timeout=20) == code
     (record,) = store.records("fakes").records
@@ -246,9 +258,60 @@ def test_a_broken_listener_does_not_leave_a_worker_behind(
     assert record["status"] == "interrupted"
 
 
-def test_two_sweeps_at_once_are_refused(store: Store, job: Jobs) -> None:
-    with store.lock(), pytest.raises(StoreError, match="another run is using"):
+def test_a_sweep_and_what_takes_away_exclude_each_other(store: Store, job: Jobs) -> None:
+    with store.lock(alone=True), pytest.raises(StoreError, match="another run is using"):
         sweep(Store(store.root), job("a"))
+    with store.lock(), pytest.raises(StoreError, match="another run is using"), Store(store.root).lock(alone=True):
+        pass
+
+
+def test_a_second_sweep_takes_over_what_the_first_has_done_meanwhile(store: Store, job: Jobs) -> None:
+    """Both were planned on an empty folder; the second finds each step done, failed as well, and does none twice."""
+    jobs = [job("a"), job("b", "crash"), job("c", input="b")]
+    late = Store(store.root)
+    assert late.latest("a") is None  # its listing is made now
+    first, _ = sweep(store, *jobs)
+    second, records = sweep(late, *jobs)
+    assert first.statuses == {"done": 1, "failed": 1, "skipped": 1}
+    assert second.statuses == {}
+    assert second.elsewhere == {"done": 1, "failed": 1, "skipped": 1}
+    assert second.exit_code == first.exit_code == 1
+    assert len(records) == 3
+    assert list((store.cache / "claims").glob("*.json")) == []
+
+
+def test_a_second_ctrl_c_gives_the_worker_no_more_time(store: Store, job: Jobs, tmp_path: Path) -> None:
+    """The worker is deaf to TERM, so that the first Ctrl-C alone would wait five seconds for it."""
+    pid = tmp_path / "pid"
+    driver = started(store, job("a", "deaf_hang", path=str(pid)))
+    wait_for(lambda: pid.exists() and pid.read_text() != "")
+    began = time.monotonic()
+    driver.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(timeout=30) == 130
+    assert time.monotonic() - began < TERM_SECONDS
+    (record,) = store.records("fakes").records
+    assert (record["status"], record["reason"]) == ("interrupted", "stopped by Ctrl-C")
+
+
+def test_a_full_disk_ends_the_sweep_and_says_so(store: Store, job: Jobs) -> None:
+    with pytest.raises(StoreError, match=r"no space left on the disk.*free space, then the same command goes on"):
+        sweep(store, job("a"), job("b", "disk_full"), job("c"))
+    statuses = {record["step"]: record["status"] for record in store.records("fakes").records}
+    assert statuses == {"a": "done", "b": "failed"}
+
+
+def test_a_day_that_the_clock_jumps_is_no_silence(store: Store, job: Jobs) -> None:
+    """The log's time lies a day ahead or behind while the worker writes to it: it is alive; a silent one is not."""
+    jobs = (job("a", "chatty_jumps", amount=2.0, silence=1.0), job("b", "hang", silence=0.5))
+    _, records = sweep(store, *jobs)
+    assert {step: record["status"] for step, record in records.items()} == {"a": "done", "b": "timeout"}
+
+
+def test_what_was_disturbed_is_told(store: Store, job: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome, _ = sweep(store, job("a", "disturbed_step"), job("b"))
+    assert outcome.disturbed == ["a"]
 
 
 def test_an_unknown_isolation_mode_is_one_line(store: Store) -> None:
