@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTED := gguf gptq torchao
 
-.PHONY: help setup environments bench test test-all lint benchmarks calibration schema ngram embedded clean
+.PHONY: help setup environments bench test test-all lint benchmarks calibration faults schema ngram embedded clean
 
 help:
 	@echo "make bench       set up, run suites/quick.yaml, show the table, write reports/quick/"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make benchmarks  speed of the harness itself (pytest-benchmark)"
 	@echo "make calibration  how often alarms are wrong, and how soon they are right (docs/calibration.md)"
+	@echo "make faults      kill, starve and confuse real sweeps, and count what held (docs/faults.md, 20 minutes)"
 	@echo "make embedded    train the embedded model again (half an hour) and put it into the package"
 	@echo "make ngram       recompute the n-gram reference of the embedded data"
 
@@ -55,6 +56,9 @@ calibration: setup
 	$(BIN)/pip install -q ruptures==1.1.10
 	$(BIN)/pip install -q --no-deps apache-otava==0.8.0
 	$(BIN)/python scripts/calibration.py
+
+faults: setup
+	$(BIN)/python scripts/faults.py
 
 schema: setup
 	$(BIN)/python -c "from harness.plan.suite import to_schema; print(to_schema(), end='')" > suites/suite.schema.json
