@@ -19,6 +19,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_NAME = 200
+
 
 class HarnessError(Exception):
     """Base of everything the harness raises on purpose; ``exit_code`` is what the command line returns."""
@@ -81,5 +83,7 @@ class InvalidMeasurement(StepError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the nearest known name, or an empty string."""
+    if len(name) > LONGEST_NAME:  # no name of ours, and a comparison that would take its time
+        return ""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean '{near[0]}'?" if near else ""

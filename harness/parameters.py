@@ -14,6 +14,7 @@ from typing import Any
 
 from harness.errors import UsageError, did_you_mean
 
+LARGEST = 2**53  # of a whole number: what a float still holds exactly, and every library takes
 _MISFIT = object()
 
 
@@ -73,6 +74,8 @@ def _check(wanted: _Field, value: Any, owner: str) -> Any:
     if fitted is None:
         return None
     for item in fitted if isinstance(fitted, tuple) else (fitted,):
+        if isinstance(item, int) and abs(item) > LARGEST:
+            raise UsageError(f"{wanted.name} of '{owner}' must be at most {LARGEST}")
         if wanted.choices is not None and item not in wanted.choices:
             hint = did_you_mean(str(item), map(str, wanted.choices))
             raise UsageError(f"{where} must be one of {', '.join(map(str, wanted.choices))}{hint}")
@@ -87,7 +90,7 @@ def _check(wanted: _Field, value: Any, owner: str) -> Any:
 def _fit(hint: Any, value: Any) -> Any:
     """Return ``value`` as ``hint`` wants it, or ``_MISFIT``."""
     if hint is float and type(value) is int:
-        return float(value)
+        return float(value) if abs(value) <= LARGEST else _MISFIT
     if isinstance(hint, type) and not typing.get_origin(hint):
         return value if hint is type(value) or (hint is object) else _MISFIT
     if hint is Any:

@@ -9,6 +9,7 @@ import math
 import random
 import statistics
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 SEEDS = 4
@@ -36,12 +37,12 @@ def suite(cells: int) -> str:
 def record(step: Mapping[str, Any], number: int, suite: str) -> dict[str, Any]:
     """A done record of a planned step, the ``number``-th of a sweep."""
     hard = {"cpu_model": "generated", "cores": 2, "memory_gib": 8.0, "threads": 2}
-    minutes, seconds = divmod(number, 60)
+    began = datetime(2026, 1, 1) + timedelta(seconds=number)
     spans = [{"name": name, "seconds": 1.0, "peak_memory_bytes": 4e8, "cuda": None} for name in ("load", "score")]
     return {
         "format": 1, "record": f"{step['id']}.1", "step": step["id"], "attempt": 1, "suite": suite,
         "operation": step["operation"], "coordinates": step["coordinates"], "job": {}, "status": "done", "reason": None,
-        "started": f"2026-01-01T{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.000Z", "wall_seconds": 2.0,
+        "started": f"{began.isoformat()}.000Z", "wall_seconds": 2.0,
         "environment": {"installation": INSTALLATION, "hard_id": "0" * 16, "hard": hard, "soft": {}},
         "commit": {"sha": "0" * 40, "dirty": False}, "command": ["harness", "run", suite], "spans": spans,
         "optimizer_steps": {}, "curve": [], "samples": {}, "items": {}, "observed": {}, "flags": [], "log_tail": [],

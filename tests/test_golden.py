@@ -20,7 +20,8 @@ from harness.results.rows import rows_of
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = ROOT / "tests" / "golden"
 COMMANDS = (
-    "", "plan", "run", "report", "rows", "export", "compare", "gate", "nightly", "history", "accept", "list", "claims",
+    "", "plan", "run", "report", "rows", "export", "compare", "gate", "clean", "nightly", "history", "accept",
+    "list", "claims",
     "choose", "predict", "try", "doctor", "prepare", "env", "env sync", "selftest",
 )  # fmt: skip
 SUITE = """

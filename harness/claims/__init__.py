@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Budget, Hardware
-from harness.errors import UsageError, did_you_mean
+from harness.errors import SuiteError, UsageError, did_you_mean
 from harness.memory.published import PUBLISHED
 from harness.metrics import METRICS
 from harness.parameters import build_params
+from harness.plain_text import one_line
+from harness.plan import document
 from harness.plan.methods import ResolvedMethod, Resolver
 
 FOLDER = Path(__file__).parent
 BOUNDS = ("at_most", "at_least", "no_worse_than")
+TEXTS = ("id", "technique", "statement", "source", "published", "metric", "task", "suite", "model", "device", "needs")
 DEVICES = ("cpu", "cuda")
 MAKING, WINS = "making_seconds", "judge_wins"
 DERIVED = {
@@ -149,23 +152,18 @@ def load(extra: Iterable[Path] = ()) -> list[Claim]:
 
 def read(path: Path) -> list[Claim]:
     """Claims of one file; ``UsageError`` names file, claim and mistake."""
-    import yaml
-
     try:
-        found = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UsageError(f"cannot read the claims in {path}: {error.strerror}") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path.name}:{mark.line + 1}" if mark is not None else path.name
-        raise UsageError(f"{where} is not YAML: {getattr(error, 'problem', None) or error}") from None
+        found = document.read(path, TEXTS).value
+    except SuiteError as error:
+        where = f"{path.name}:{error.line}" if error.line else path.name
+        raise UsageError(f"cannot read the claims in {where}: {error.plain}") from None
     if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
         raise UsageError(f"{path.name} must be a list of claims, each with id, technique, statement and source")
     return [_claim(entry, path.name) for entry in found]
 
 
 def _claim(entry: Mapping[str, Any], file: str) -> Claim:
-    where = f"{file}, claim '{entry.get('id', '?')}'"
+    where = f"{file}, claim '{one_line(entry.get('id', '?'), 60)}'"
     known = [item.name for item in fields(Claim)]
     for key in entry:
         if key not in known:
@@ -177,12 +175,19 @@ def _claim(entry: Mapping[str, Any], file: str) -> Claim:
     if not isinstance(entry.get("verified"), bool):
         raise UsageError(f"{where}: 'verified' must be true (read in the source) or false")
     given = dict(entry)
+    for key in TEXTS:
+        if not isinstance(given.get(key), str | None):
+            raise UsageError(f"{where}: '{key}' must be a text, not {_shown(given[key])}")
     for key in (*BOUNDS, "scale"):
         if key in given and (isinstance(given[key], bool) or not isinstance(given[key], int | float)):
-            raise UsageError(f"{where}: '{key}' must be a number (1.0e+9, not 1e9), not {given[key]!r}")
+            raise UsageError(f"{where}: '{key}' must be a number, not {_shown(given[key])}")
+    if not isinstance(given.get("every", False), bool):
+        raise UsageError(f"{where}: 'every' must be true or false, not {_shown(given['every'])}")
     for key in ("counter", "also"):
         if key in given and not isinstance(given[key], list):
-            raise UsageError(f"{where}: '{key}' must be a list, not {given[key]!r}")
+            raise UsageError(f"{where}: '{key}' must be a list, not {_shown(given[key])}")
+    if not all(isinstance(name, str) for name in entry.get("counter") or ()):
+        raise UsageError(f"{where}: 'counter' is a list of claims' ids")
     given["counter"] = tuple(entry.get("counter") or ())
     given["of"] = _side(entry["of"], where) if "of" in entry else None
     given["over"] = _over(entry["over"], where) if "over" in entry else None
@@ -194,6 +199,11 @@ def _claim(entry: Mapping[str, Any], file: str) -> Claim:
     claim = Claim(**given)
     _check(claim, where)
     return claim
+
+
+def _shown(value: Any) -> str:
+    """A value in a message, cut where it is long."""
+    return one_line(repr(value), 100)
 
 
 def _check(claim: Claim, where: str) -> None:
@@ -218,7 +228,7 @@ def _check(claim: Claim, where: str) -> None:
 
 def _at_scale(given: Any, where: str) -> AtScale:
     if not isinstance(given, dict):
-        raise UsageError(f"{where}: 'at_scale' is a mapping with of, over and model, not {given!r}")
+        raise UsageError(f"{where}: 'at_scale' is a mapping with of, over and model, not {_shown(given)}")
     asked: AtScale = build_params(AtScale, given, owner=f"{where}, at_scale")
     if asked.model not in PUBLISHED:
         raise UsageError(f"{where}: at_scale: unknown shape '{asked.model}'{did_you_mean(asked.model, PUBLISHED)}")
@@ -238,7 +248,9 @@ def _over(given: Any, where: str) -> Side | float:
 def _side(given: Any, where: str) -> Side:
     entry = {"method": given} if isinstance(given, str) else given
     if not isinstance(entry, dict) or not set(entry) <= {"method", "precision"} or "method" not in entry:
-        raise UsageError(f"{where}: a side is a method, or {{method: ..., precision: ...}}, not {given!r}")
+        raise UsageError(f"{where}: a side is a method, or {{method: ..., precision: ...}}, not {_shown(given)}")
+    if not isinstance(entry.get("precision"), str | None):
+        raise UsageError(f"{where}: the precision of a side must be a text, not {_shown(entry['precision'])}")
     try:
         found = Resolver().methods(str(entry["method"]))
     except UsageError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.tables import warn_unreadable
+from harness.cli.terminal import print, print_json
 from harness.contract import Budget, Hardware
 from harness.errors import HarnessError, UsageError, did_you_mean
 from harness.memory.units import bytes_of
@@ -54,6 +55,7 @@ def show_choice(asked: Asked, results: Path, reports: Path | None, *, as_json: b
     from harness.report.recipes import recipe_of
 
     content = content_of(results, asked.suite)
+    warn_unreadable(content.frame.attrs.get("unreadable", ()))
     question = question_of(content, model=asked.model, hardware=asked.hardware, quality=asked.quality)
     predict = None if asked.extrapolated is None else _Predictor(asked, str(question.which[2]))
     candidates = candidates_of(content, question, predict)
@@ -69,7 +71,7 @@ def show_choice(asked: Asked, results: Path, reports: Path | None, *, as_json: b
         written = build_decision(content, question, candidates, made, recipe, folder)
         build_index(reports)
     if as_json:
-        print(json.dumps(as_document(asked, question, made, recipe) | {"unmeasured": others}, indent=1))
+        print_json(as_document(asked, question, made, recipe) | {"unmeasured": others})
     else:
         _show(asked, question, made, others)
         _show_recipe(asked, made, recipe)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.claims import load
+from harness.cli.tables import warn_unreadable
+from harness.cli.terminal import print, print_json
 from harness.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -29,15 +30,18 @@ def show_claims(
         known = Store(results).suites()
         if suite not in known:
             raise UsageError(f"no results for suite '{suite}' in {results}{did_you_mean(suite, known)}")
-    found = judged(claims, results, suites)
+    unreadable: list[str] = []
+    found = judged(claims, results, suites, unreadable)
+    warn_unreadable(unreadable)
     if reports is not None:
+        from harness.analyse.evidence import judged_by
         from harness.report.claims import build_claims
         from harness.report.index import build_index
 
-        written = build_claims(found, reports / "verdicts")
+        written = build_claims(found, reports / "verdicts", judged_by(results, suites))
         build_index(reports)
     if as_json:
-        print(json.dumps([one.to_dict() for one in found], indent=1))
+        print_json([one.to_dict() for one in found])
         return 0
     _show(found)
     if reports is not None:

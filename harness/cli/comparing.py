@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.cli.terminal import print, print_commands
 from harness.errors import UsageError
 from harness.results.selection import Selection, compared, load, parse, select, shared, with_machine
 
@@ -62,8 +63,7 @@ def tell_cases(title: str, cases: Sequence[Case], facts: Sequence[str], outputs:
         print(in_json(told))
         return code
     show(cases, facts)
-    for line in lines:
-        print(line)
+    print_commands(lines)
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness import catalogue
+from harness.cli.terminal import print
 from harness.run.environment import gpu_names, library_versions, machine_facts
 
 

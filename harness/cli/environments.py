@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from harness import environments
+from harness.cli.terminal import print
 from harness.environments import syncing
 
 EVERY = "all"

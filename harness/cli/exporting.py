@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.reporting import suite_name
+from harness.cli.terminal import print, print_json
 from harness.errors import UsageError, did_you_mean
 from harness.results.store import Store
 
@@ -19,13 +20,12 @@ def export(suite: str, wanted: str, results: Path, installation: str | None, out
     if wanted not in FORMATS:
         raise UsageError(f"unknown format '{wanted}'{did_you_mean(wanted, FORMATS)}; known: {', '.join(FORMATS)}")
     document, count = _document(suite, wanted, results, installation)
-    text = json.dumps(document, indent=1, allow_nan=False)
     if out is None:
-        print(text)
+        print_json(document)
         return
     from harness.results.record import write_file
 
-    write_file(out, text + "\n")
+    write_file(out, json.dumps(document, indent=1, allow_nan=False) + "\n")
     print(f"wrote {count} numbers to {out}")
 
 

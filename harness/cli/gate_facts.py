@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from harness.results.record import disturbed
 from harness.run.checkouts import HERE, State
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ AGAIN = 1000  # where the numbers of pairs begin that are measured again
 
 def facts_of(states: Mapping[str, State], pairs: Sequence[Pair], judged: Judgement, seed: int) -> list[str]:
     """Sentences about what was measured; ``seed`` drew the order of the runs."""
-    from harness.analyse.sides import disturbed
     from harness.cli.comparing import counted
 
     more = sum(pair.number > AGAIN for pair in pairs)

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from harness.cli.gate_facts import AGAIN, facts_of, never_done
 from harness.cli.planning import SUITES
+from harness.cli.terminal import print
 from harness.errors import UsageError, did_you_mean
 from harness.results.record import write_file
 from harness.results.store import Store
 from harness.run.checkouts import HERE, State, checked_out, content_of, names_of, repository, state_of
-from harness.run.launcher import Terminated, terminable
+from harness.run.launcher import terminable
 from harness.run.pairs import SIDES, Ledger, Side, compile_code, installed, measure, plan_of, records_of
+from harness.run.supervise import Terminated
 
 if TYPE_CHECKING:
     from harness.analyse.gate import Judgement, Pair

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.cli.terminal import print, print_commands
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -109,8 +110,7 @@ def tell(judged: Judged, outputs: Outputs, sources: Sources, title: str) -> int:
         print(in_json(told))
     else:
         show(judged.cases, judged.facts, hint=sources.hint())
-        for line in lines:
-            print(line)
+        print_commands(lines)
     if outputs.reports is not None:  # last: whatever goes wrong there, the verdict is told
         report = write_history(judged, outputs.reports, sources)
         if not outputs.as_json:

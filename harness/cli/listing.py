@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from harness import catalogue
+from harness.cli.terminal import print
 from harness.contract import Adapter, Modifier, Task
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.planning import suite_file
-from harness.cli.running import run_parts
+from harness.cli.running import How, run_parts
 from harness.errors import StoreError
 from harness.plan.suite import load
 from harness.results.nights import Night, night_of
@@ -51,14 +51,14 @@ class Unfinished:
         self.path.unlink(missing_ok=True)
 
 
-def nightly(suite_name: str, sources: Sources, outputs: Outputs, isolation: str) -> int:
+def nightly(suite_name: str, sources: Sources, outputs: Outputs, isolation: str, remeasure: int) -> int:
     """Run one night and return the exit code: the history's, or 130 and 143 where it was stopped."""
     from harness.cli.judging import judge, tell
 
     suite = load(suite_file(suite_name))
     store = Store(sources.results)
     store.check_writable()
-    store.records(suite.name)
+    store.check_readable(suite.name)
     shared = sources.shared()
     shared.check_writable()
     before = shared.nights(suite.name).nights
@@ -68,7 +68,8 @@ def nightly(suite_name: str, sources: Sources, outputs: Outputs, isolation: str)
         unfinished.finish()  # it was kept, and then something ended the process
         since = unfinished.since(datetime.now(UTC))
     _check_clock(before, utc_now())
-    outcome = run_parts(suite, store, isolation, since=since, as_json=outputs.as_json, told=not outputs.as_json)
+    how = How(isolation, since, remeasure, as_json=outputs.as_json, told=not outputs.as_json)
+    outcome = run_parts(suite, store, how)
     if outcome.stopped is not None:
         return outcome.exit_code
     night = keep(store, suite.name, since, sources)

@@ -10,9 +10,11 @@ from typing import Any
 
 from harness.errors import StoreError, UsageError, did_you_mean
 from harness.plan.job import jobs
+from harness.plan.machine import Machine
 from harness.plan.plan import Plan, plan
 from harness.plan.steps import Step
 from harness.plan.suite import Suite, load
+from harness.redaction import redacted
 from harness.results.record import Record
 from harness.results.store import Store
 from harness.run.environment import ISOLATION_MODES, hard_id, plan_time_facts
@@ -41,15 +43,18 @@ def planned(name: str, results: Path, isolation: str) -> Plan:
     return plan_of(suite, Store(results), isolation)
 
 
-def plan_of(suite: Suite, store: Store, isolation: str, *, since: str = "") -> Plan:
+def plan_of(
+    suite: Suite, store: Store, isolation: str, *, since: str = "", elsewhere: Machine | None = None
+) -> Plan:
     """Plan a suite against a store; ``UsageError`` where the isolation is unknown or there is nothing to measure.
 
     Only records that started at ``since`` (a time stamp) or later count: with the present one, nothing is done yet.
+    ``elsewhere`` is what machines of an engine offer: the plan is theirs, and what any machine has measured is done.
     """
     if isolation not in ISOLATION_MODES:
         raise UsageError(f"unknown isolation mode '{isolation}'; known: {', '.join(ISOLATION_MODES)}")
-    known = _Known(store, suite.name, isolation, since)
-    made = plan(suite, done=known.done, kept=_kept(store), tried=known.tried)
+    known = _Known(store, suite.name, isolation, since, anywhere=elsewhere is not None)
+    made = plan(suite, done=known.done, kept=_kept(store), tried=known.tried, machine=elsewhere)
     if not made.steps:
         raise UsageError(f"{suite.file}: nothing to measure: give tasks, or a method that trains or compresses")
     return made
@@ -61,7 +66,7 @@ def write_jobs(made: Plan, folder: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for number, job in enumerate(todo, 1):
-            (folder / f"{number:04d}-{job['step']}.json").write_text(json.dumps(job, indent=1) + "\n")
+            (folder / f"{number:04d}-{job['step']}.json").write_text(json.dumps(redacted(job), indent=1) + "\n")
     except OSError as error:
         raise StoreError(f"cannot write job files to {folder}: {error.strerror}") from None
     return len(todo)
@@ -76,10 +81,10 @@ def data_specs(name: str | None) -> dict[str, Any]:
 
 
 class _Known:
-    """What the store knows of steps under this machine's hard facts."""
+    """What the store knows of steps under this machine's hard facts, or ``anywhere``."""
 
-    def __init__(self, store: Store, suite: str, isolation: str, since: str) -> None:
-        self.store, self.suite, self.isolation, self.since = store, suite, isolation, since
+    def __init__(self, store: Store, suite: str, isolation: str, since: str, *, anywhere: bool = False) -> None:
+        self.store, self.suite, self.isolation, self.since, self.anywhere = store, suite, isolation, since, anywhere
         self.ids: dict[Any, str] = {}
 
     def done(self, step: Step) -> bool:
@@ -90,15 +95,16 @@ class _Known:
         """The loss at the end of a trial's curve; infinite where its latest attempt failed, None where it has none."""
         record = self._record(step)
         if record is not None:
-            return float(record["curve"][-1]["validation_loss"])
+            last = record["curve"][-1].get("validation_loss") if record["curve"] else None
+            return math.inf if last is None else float(last)
         latest = self.store.latest(step.id, self.suite)
         failed = latest is not None and latest["started"] >= self.since and latest["status"] not in UNFINISHED
         return math.inf if failed else None
 
     def _record(self, step: Step) -> Record | None:
-        if step.hardware not in self.ids:
+        if step.hardware not in self.ids and not self.anywhere:
             self.ids[step.hardware] = hard_id(plan_time_facts(vars(step.hardware), self.isolation))
-        found = self.store.find_done(step.id, self.ids[step.hardware], self.suite)
+        found = self.store.find_done(step.id, self.ids.get(step.hardware), self.suite)
         return found if found is not None and found["started"] >= self.since else None
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
+from harness.cli.terminal import print, print_json
 from harness.contract import PRECISIONS, Budget, Hardware
 from harness.errors import UsageError, did_you_mean
 from harness.memory.prediction import LEFT_OUT
@@ -30,7 +30,7 @@ def show_prediction(
         each, at = resolver.at_precision(one, precision)
         found.append((each.text, at, predict_method(each, held, budget, at, hardware)))
     if as_json:
-        print(json.dumps([_as_json(text, at, stages, room, hardware) for text, at, stages in found], indent=1))
+        print_json([_as_json(text, at, stages, room, hardware) for text, at, stages in found])
     else:
         for text, at, stages in found:
             _show(f"{text} on {model} at {at}, {hardware_in_words(hardware)}", stages, budget, room, hardware)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from harness.cli.terminal import print, shown
 from harness.plan.plan import Plan
-from harness.run.events import Event, Listener, StepFinished, StepStarted, Tick
+from harness.run.events import Event, Listener, Lost, StepFinished, StepStarted, Tick, Waiting
 
 GUESS_SECONDS = 10.0
 
@@ -55,9 +56,16 @@ class _Lines:
 
     def __init__(self, plan: Plan) -> None:
         self.estimate = _Estimate(plan)
+        self.waits_for = ""
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, StepFinished):
+        if isinstance(event, Waiting):
+            if event.reason != self.waits_for:
+                print(f"waiting: {event.reason}", file=sys.stderr, flush=True)
+            self.waits_for = event.reason
+        elif isinstance(event, Lost):
+            print(_lost(event), file=sys.stderr, flush=True)
+        elif isinstance(event, StepFinished):
             if event.status != "skipped":
                 self.estimate.finished(event.job["operation"], event.seconds)
             reason = f": {event.reason}" if event.reason else ""
@@ -96,6 +104,10 @@ class _Bar:
             self._draw(event.job, 0.0)
         elif isinstance(event, Tick):
             self._draw(event.job, event.seconds)
+        elif isinstance(event, Waiting):
+            self.progress.update(self.task, description=f"waiting: {event.reason}", refresh=True)
+        elif isinstance(event, Lost):
+            self.progress.console.print(shown(_lost(event)), markup=False)
         elif isinstance(event, StepFinished):
             self._finished(event)
 
@@ -105,7 +117,7 @@ class _Bar:
         if event.status != "skipped":
             self.estimate.finished(event.job["operation"], event.seconds)
         if bucket == "failed":
-            self.progress.console.print(f"{event.status}: {label(event.job)}: {event.reason}", markup=False)
+            self.progress.console.print(shown(f"{event.status}: {label(event.job)}: {event.reason}"), markup=False)
         self.progress.advance(self.task)
         self._draw(event.job, event.seconds)
 
@@ -121,7 +133,11 @@ def label(job: Any) -> str:
     coordinates = job["coordinates"]
     what = coordinates["task"] or job["operation"]
     seed = "" if coordinates["seed"] is None else f" seed {coordinates['seed']}"
-    return f"{what} | {coordinates['method']} @ {coordinates['model']}, {coordinates['precision']}{seed}"
+    return shown(f"{what} | {coordinates['method']} @ {coordinates['model']}, {coordinates['precision']}{seed}")
+
+
+def _lost(event: Lost) -> str:
+    return f"machine lost: {label(event.job)}: {event.reason}; it runs again"
 
 
 def _clock(seconds: float) -> str:

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cli.planning import suite_file
+from harness.cli.tables import warn_unreadable
+from harness.cli.terminal import print
+from harness.cli.terminal import shown as plain
 from harness.errors import UsageError
 from harness.plan.suite import load
 from harness.results.store import Store
@@ -28,8 +31,8 @@ def content(name: str, results: Path, installation: str | None = None) -> Conten
     suite = suite_name(name, results)
     if suite not in Store(results).suites():
         raise UsageError(f"no results for suite '{suite}' in {results}; run it first")
-    compact(results, suite)
-    return content_of(results, suite, installation or Store(results).installation)
+    warn_unreadable(compact(results, suite).unreadable)
+    return content_of(results, suite, installation or Store(results).known_installation())
 
 
 def write_report(name: str, results: Path, reports: Path, installation: str | None) -> list[Path]:
@@ -67,9 +70,10 @@ def _show_table(table: Table) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    shown = RichTable(title=Text(table.caption, style="bold"), title_justify="left", header_style="bold", box=None)
+    title = Text(plain(table.caption), style="bold")
+    shown = RichTable(title=title, title_justify="left", header_style="bold", box=None)
     for number, column in enumerate(table.columns):
-        head = Text(f"{column.title}\n{column.note}".strip())
+        head = Text(plain(f"{column.title}\n{column.note}".strip()))
         shown.add_column(head, justify="right" if number else "left", max_width=None if number else LONGEST_METHOD)
     reasons = []
     for row in table.rows:
@@ -86,4 +90,4 @@ def _cell(value: Value) -> Text:
     from rich.text import Text
 
     note = f" @ {value.note}" if value.kind == "method" and value.note else ""
-    return Text(" ".join(part for part in (value.text + note, value.mark) if part), overflow="fold")
+    return Text(plain(" ".join(part for part in (value.text + note, value.mark) if part)), overflow="fold")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.cli.running import run_parts
+from harness.cli.running import How, run_parts
+from harness.cli.terminal import print, print_json
 from harness.errors import StepError
 from harness.plan.suite import Suite, load_text
 from harness.results.record import utc_now
@@ -40,7 +40,7 @@ def show_self_test(results: Path, repeats: int, isolation: str, *, as_json: bool
             return outcome.exit_code
     found = _found(store, suite.name, since)
     if as_json:
-        print(json.dumps(found.to_dict(), indent=1))
+        print_json(found.to_dict())
     else:
         _show(found)
     return 0
@@ -50,7 +50,7 @@ def _measured_again(suite: Suite, store: Store, isolation: str, since: str, *, q
     """Run the suite once more; its plan says when the self-test began, which is where its records begin."""
     from harness.analyse.selftest import SINCE
 
-    outcome = run_parts(suite, store, isolation, since=utc_now(), as_json=quiet, told=False)
+    outcome = run_parts(suite, store, How(isolation, utc_now(), as_json=quiet, told=False))
     store.write_plan(suite.name, store.plans(suite.name)[store.installation] | {SINCE: since})
     return outcome
 

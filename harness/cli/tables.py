@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.errors import UsageError
+from harness.cli.terminal import print
+from harness.errors import StoreError, UsageError
 from harness.plan.plan import Plan
+
+SHOWN_UNREADABLE = 5
 
 
 def show_plan(plan: Plan) -> None:
@@ -45,21 +50,47 @@ def doubts_in_words(plan: Plan) -> list[str]:
 
 def show_rows(results: Path, suite: str | None, csv: str | None, parquet: Path | None, *, as_json: bool) -> None:
     """Print or write the rows of one suite or of all."""
-    from harness.results.rows import load, to_csv, to_parquet
+    from harness.results.rows import load, to_parquet
 
     if not results.is_dir():
         raise UsageError(f"results folder {results} does not exist; run a suite first")
     frame = load(results, suite)
+    warn_unreadable(frame.attrs.get("unreadable", ()))
     if frame.empty:
         raise UsageError(f"no records in {results}{f' for suite {suite!r}' if suite else ''}; run a suite first")
     if parquet is not None:
         to_parquet(frame, parquet)
     if csv is not None:
-        to_csv(frame, sys.stdout if csv == "-" else Path(csv))
+        _give_csv(frame, csv)
     if as_json:
-        print(frame.to_json(orient="records", date_format="iso"))
+        print(frame.to_json(orient="records", date_format="iso").replace("##[", "#\\u0023["))
     elif csv is None:
         _show_summary(frame)
+
+
+def _give_csv(frame: Any, csv: str) -> None:
+    from harness.results.rows import to_csv
+
+    if csv != "-":
+        try:
+            to_csv(frame, Path(csv))
+        except OSError as error:
+            raise StoreError(f"cannot write {csv}: {error.strerror or error}; choose another place") from None
+        return
+    text = io.StringIO()
+    to_csv(frame, text)
+    print(text.getvalue(), end="")
+
+
+def warn_unreadable(lines: Sequence[str]) -> None:
+    """Say on standard error which files are in no number, and why; nothing where all were read."""
+    if not lines:
+        return
+    print(f"{len(lines)} files could not be read and are in no number:", file=sys.stderr)
+    for line in lines[:SHOWN_UNREADABLE]:
+        print(f"  {line}", file=sys.stderr)
+    if len(lines) > SHOWN_UNREADABLE:
+        print(f"  and {len(lines) - SHOWN_UNREADABLE} more", file=sys.stderr)
 
 
 def _show_summary(frame: Any) -> None:

@@ -7,7 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from harness.cli.choosing import Asked, constraints_of, show_choice
-from harness.cli.running import run_suite
+from harness.cli.running import How, run_suite
+from harness.cli.terminal import print
 from harness.errors import DataError, ModelError, StoreError
 from harness.memory.units import bytes_of, in_words
 from harness.plan.first_look import first_look, slug
@@ -39,7 +40,7 @@ def try_on(
     print(f"suite: {suite} (yours to change; the same command goes on where it stopped)")
     if dry:
         return 0
-    code = run_suite(str(suite), results=results, reports=reports, isolation="fork", again=False, as_json=False)
+    code = run_suite(str(suite), How(), results=results, reports=reports)
     print()
     chosen = show_choice(replace(asked, suite=name, file=suite), results, reports, as_json=False)
     return code or chosen
@@ -73,7 +74,9 @@ def _written(path: Path, text: str) -> Path:
         path = path.with_name(f"{path.stem.rpartition('_')[0] or path.stem}_{number}.yaml")
         number += 1
     try:
-        path.write_text(text, encoding="utf-8")
+        if not path.exists():
+            with path.open("x", encoding="utf-8") as file:  # a link that leads nowhere yet is not followed
+                file.write(text)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror}") from None
     return path

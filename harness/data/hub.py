@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from harness.data.columns import check_columns, columns_of, used_columns
@@ -57,6 +58,8 @@ def _rows(spec: Mapping[str, Any], columns: Mapping[str, Any]) -> Splits:
 
 
 def _load(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    if Path(str(spec["id"])).exists():
+        raise DataError(f"hub data '{spec['id']}' is a file or folder here, which would be read instead: use path:")
     try:
         import datasets
     except ImportError:

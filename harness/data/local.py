@@ -19,6 +19,7 @@ from harness.data.columns import columns_of
 from harness.data.rows import TEST_SHARE, VALIDATION_SHARE, Row, RowsDataset, Splits
 from harness.data.splits import SPLITS, split_of
 from harness.errors import DataError, did_you_mean
+from harness.plain_text import one_line
 
 ENDINGS = {
     "txt": "text", "text": "text", "md": "text", "jsonl": "jsonl", "jsonlines": "jsonl", "ndjson": "jsonl",
@@ -145,7 +146,7 @@ def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{where}: not valid JSON ({error})") from None
+        raise DataError(f"{where}: not valid JSON ({one_line(error, 200)})") from None
 
 
 def _object(row: Any, where: str) -> Row:
@@ -158,9 +159,12 @@ def _csv(path: Path, delimiter: str = ",") -> list[Row]:
     csv.field_size_limit(1 << 30)
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            return list(csv.DictReader(stream, delimiter=delimiter, strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
+            rows: list[dict[Any, Any]] = list(csv.DictReader(stream, delimiter=delimiter, strict=True))
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
         raise DataError(f"data file {path} cannot be read as CSV: {error}") from None
+    for row in rows:
+        row.pop(None, None)  # fields that the first line does not name
+    return list(rows)
 
 
 def _parquet(path: Path) -> list[Row]:
@@ -169,5 +173,6 @@ def _parquet(path: Path) -> list[Row]:
 
     try:
         return list(parquet.read_table(path).to_pylist())
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"data file {path} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"data file {path} cannot be read as Parquet: {said}") from None

@@ -10,15 +10,19 @@ import contextlib
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.data.splits import SPLITS
 from harness.errors import DataError, did_you_mean
+from harness.plain_json import loads
+from harness.plain_text import one_line
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+LARGEST_BYTES = 1 << 33  # of one split of one view, unpacked
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -44,9 +48,9 @@ class PreparedDataset:
         if not counts[name].get(split):
             raise DataError(f"data '{self.name}' has no item in the {split} split of the view '{name}'")
         if (name, split) not in self._read:
-            with zipfile.ZipFile(self.path) as archive:
-                lines = archive.read(f"{name}/{split}.jsonl").decode("utf-8").split("\n")
-            self._read[name, split] = [json.loads(line) for line in lines if line]
+            with _opened(self.path) as archive:
+                lines = _content(archive, f"{name}/{split}.jsonl").decode("utf-8").split("\n")
+                self._read[name, split] = [json.loads(line) for line in lines if line]
         return list(self._read[name, split])
 
 
@@ -91,13 +95,40 @@ def _add(archive: zipfile.ZipFile, name: str, text: str) -> None:
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
+    with _opened(path) as archive:
+        manifest: Any = loads(_content(archive, MANIFEST))
+        if not isinstance(manifest, dict):
+            raise ValueError(f"{MANIFEST} is no mapping")
+        if manifest.get("format") != FORMAT:
+            told = one_line(manifest.get("format"), 40)
+            raise DataError(f"{path} has format {told}, this version reads {FORMAT}; prepare it again")
+        counts = manifest.get("counts")
+        named = all(isinstance(manifest.get(name), str) for name in ("name", "fingerprint"))
+        if not named or not isinstance(counts, dict) or not all(isinstance(each, dict) for each in counts.values()):
+            raise ValueError(f"{MANIFEST} lacks name, fingerprint or counts")
+    return manifest
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    """The archive, of which members are read and never extracted; ``DataError`` for whatever is wrong with it."""
     try:
         with zipfile.ZipFile(path) as archive:
-            manifest: dict[str, Any] = json.loads(archive.read(MANIFEST))
+            yield archive
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"no prepared data at {path}; make it with `harness prepare`") from None
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
-        raise DataError(f"{path} is not a file made by `harness prepare` ({error})") from None
-    if manifest.get("format") != FORMAT:
-        raise DataError(f"{path} has format {manifest.get('format')}, this version reads {FORMAT}; prepare it again")
-    return manifest
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
+        raise DataError(f"{path} is not a file made by `harness prepare` ({one_line(error, 200)})") from None
+
+
+def _content(archive: zipfile.ZipFile, name: str) -> bytes:
+    """A member's bytes; ``ValueError`` where it would unpack to more than any data set of a benchmark."""
+    if (size := archive.getinfo(name).file_size) > LARGEST_BYTES:
+        raise ValueError(f"{name} would unpack to {size} bytes")
+    with archive.open(name) as member:
+        found = member.read(LARGEST_BYTES + 1)
+    if len(found) > LARGEST_BYTES:
+        raise ValueError(f"{name} unpacks to more than it says")
+    return found

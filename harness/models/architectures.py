@@ -39,7 +39,8 @@ def configuration(spec: Mapping[str, Any]) -> Any:
 
 def kind_of_configuration(config: Mapping[str, Any]) -> str:
     """Kind of the model that a configuration (as in ``config.json``) describes."""
-    name = (config.get("architectures") or [""])[0]
+    named = config.get("architectures")
+    name = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
     if name.endswith("ForMaskedLM"):
         return "masked"
     if name.endswith("ForConditionalGeneration") or config.get("is_encoder_decoder"):

@@ -41,7 +41,7 @@ def tokenizer_of_that_time(job: Job) -> Any:
     """The checkpoint's tokenizer, whose class transformers 4.51 knows under another name."""
     from transformers import PreTrainedTokenizerFast
 
-    return PreTrainedTokenizerFast.from_pretrained(job.checkpoint.parts["tokenizer"])
+    return PreTrainedTokenizerFast.from_pretrained(job.checkpoint.parts["tokenizer"], trust_remote_code=False)
 
 
 def keep(job: Job, model: Any, saved: Path, quantization: Mapping[str, Any]) -> Checkpoint:
@@ -63,7 +63,7 @@ def keep(job: Job, model: Any, saved: Path, quantization: Mapping[str, Any]) -> 
 
 
 def _config_of_that_time(config: Mapping[str, Any], name: str) -> dict[str, Any]:
-    old = dict(config)
+    old = {key: value for key, value in config.items() if key != "auto_map"}  # no code of the model's is ever run
     rotary = old.pop("rope_parameters", None) or {}
     if rotary.get("rope_type", "default") != "default":
         raise StepError(f"{name} is handed plain rotary embeddings, this model scales them ('{rotary['rope_type']}')")

@@ -30,7 +30,7 @@ def quantize(job: Job, group_size: int, corrected: bool, windows: Sequence[Seque
         with meter.span("load"):
             folder = folder_of_that_time(job, plain, "auto_awq", group_size)
             model = AutoAWQForCausalLM.from_pretrained(
-                str(folder), torch_dtype=torch.float32, device_map=job.hardware.device
+                str(folder), torch_dtype=torch.float32, device_map=job.hardware.device, trust_remote_code=False
             )
         with meter.span("compress"):
             model.quantize(

@@ -25,7 +25,9 @@ def quantize(job: Job, recipe: Recipe, windows: Sequence[Sequence[int]]) -> Chec
         plain.mkdir()
         with meter.span("load"):
             folder = folder_of_that_time(job, plain, "auto_gptq", recipe.group_size)
-            model = AutoGPTQForCausalLM.from_pretrained(str(folder), config, torch_dtype=torch.float32)
+            model = AutoGPTQForCausalLM.from_pretrained(
+                str(folder), config, torch_dtype=torch.float32, trust_remote_code=False
+            )
         rows = [
             {"input_ids": torch.tensor([list(window)]), "attention_mask": torch.ones(1, len(window), dtype=torch.long)}
             for window in windows

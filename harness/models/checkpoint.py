@@ -31,7 +31,7 @@ def is_sealed(cache: Path, step: str) -> bool:
     """Whether the checkpoint of ``step`` is complete and every part that it refers to is there."""
     try:
         return all(path.exists() for path in load(cache, step).parts.values())
-    except (ModelError, OSError, ValueError, KeyError):
+    except (ModelError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
 
 

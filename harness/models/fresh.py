@@ -54,4 +54,6 @@ def with_weights(checkpoint: Checkpoint, kind: str | None = None) -> Checkpoint:
 def _configuration(checkpoint: Checkpoint) -> Any:
     from transformers import AutoConfig
 
-    return AutoConfig.from_pretrained(checkpoint.parts["config"], local_files_only=True)
+    from harness.models.loading import SAFELY
+
+    return AutoConfig.from_pretrained(checkpoint.parts["config"], **SAFELY)

@@ -10,6 +10,10 @@ from harness.errors import ModelError, StepError
 from harness.models.architectures import auto_class
 from harness.models.inspect import describe_model, quantized_storage
 
+# A model is data. Code that lies beside it is never run, and transformers is told so at every opening: where nothing is
+# said it asks on the terminal, and libraries built on it take yes for an answer.
+SAFELY: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
 # gptqmodel's kernels that need no compiler, by method: torch's own product with packed 4-bit codes where it takes them,
 # else codes unpacked in plain torch. On a GPU the library chooses.
 _BUILT_IN = {"gptq": "gptq_torch_aten", "awq": "awq_torch_aten"}
@@ -38,7 +42,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
 
     if "tokenizer" not in checkpoint.parts:
         raise ModelError("the checkpoint has no tokenizer")
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.parts["tokenizer"], local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.parts["tokenizer"], **SAFELY)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     return tokenizer
@@ -128,6 +132,8 @@ def _recorded_quantization(checkpoint: Checkpoint, precision: str, device: str) 
 def _load_weights(
     auto: Any, checkpoint: Checkpoint, dtype: Any, hardware: Hardware, quantization: Any, attention: str | None
 ) -> Any:
+    from pickle import UnpicklingError  # what torch raises where it refuses one
+
     from safetensors import SafetensorError
 
     path = str(checkpoint.parts["model"])
@@ -141,8 +147,8 @@ def _load_weights(
     if quantization is not None:
         options["quantization_config"] = quantization
     try:
-        model = auto.from_pretrained(path, dtype=dtype, local_files_only=True, **options)
-    except (OSError, ValueError, SafetensorError) as error:
+        model = auto.from_pretrained(path, dtype=dtype, weights_only=True, **SAFELY, **options)
+    except (OSError, ValueError, SafetensorError, UnpicklingError) as error:
         raise ModelError(f"cannot load the model in {Path(path).name}: {str(error).splitlines()[0]}") from error
     if stored_quantized:
         _hold_the_rest_in(dtype, model)

@@ -10,7 +10,7 @@ from harness.contract import Checkpoint, Hardware
 from harness.errors import ModelError, StepError
 from harness.models.checkpoint import content_hash
 from harness.models.inspect import part_files
-from harness.models.loading import autocast, load_tokenizer, weight_dtype
+from harness.models.loading import SAFELY, autocast, load_tokenizer, weight_dtype
 from harness.models.scoring import batches, padded, token_pieces
 
 # Bytes that stand in no UTF-8 text.
@@ -55,7 +55,7 @@ def open_reward_model(
     options = {"attn_implementation": attention} if attention else {}
     try:
         model = AutoModelForSequenceClassification.from_pretrained(
-            str(folder), num_labels=1, dtype=weight_dtype(precision), local_files_only=True, **options
+            str(folder), num_labels=1, dtype=weight_dtype(precision), weights_only=True, **SAFELY, **options
         )
     except (OSError, ValueError) as error:
         raise ModelError(f"no reward model can be made of {folder.name}: {str(error).splitlines()[0]}") from error

@@ -14,9 +14,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness import plain_json
 from harness.contract import Checkpoint
 from harness.errors import ModelError
 from harness.models.architectures import ARCHITECTURES, auto_class, configuration, kind_of_configuration
+from harness.plain_text import one_line
 
 EMBEDDED = Path(__file__).parent / "embedded"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json")
@@ -66,13 +68,29 @@ def is_tokenizer_alone(path: Path) -> bool:
 
 def kind_of(path: Path) -> str:
     """Kind of the model in a folder, from the architecture that its configuration names."""
+    file = path / "config.json"
     try:
-        config = json.loads((path / "config.json").read_text())
-    except ValueError:
-        raise ModelError(f"{path / 'config.json'} is not valid JSON") from None
+        config = plain_json.read(file)
+    except plain_json.NotPlain as error:
+        raise ModelError(f"{file} is not valid JSON: {error}") from None
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror}") from None
     if not isinstance(config, dict):
-        raise ModelError(f"{path / 'config.json'} is no model configuration: it holds a {type(config).__name__}")
+        raise ModelError(f"{file} is no model configuration: it holds a {type(config).__name__}")
+    if found := _foreign_kernel(config):
+        kernel = one_line(found, 80)
+        raise ModelError(f"{file} asks for the attention kernel '{kernel}' of a repository, whose code is not run")
     return kind_of_configuration(config)
+
+
+def _foreign_kernel(value: Any) -> str | None:
+    """A kernel that a configuration, or one within it, would have transformers fetch and run."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if "attn_implementation" in key and isinstance(item, str | dict) and "/" in str(item):
+                return str(item)
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((found for part in parts if (found := _foreign_kernel(part)) is not None), None)
 
 
 def _write_architecture(spec: Mapping[str, Any], cache: Path, seed: int | None) -> Checkpoint:

@@ -11,9 +11,11 @@ from typing import Any
 
 from harness.contract import Hardware
 from harness.errors import SuiteError, UsageError
-from harness.plan.methods import ResolvedMethod, canonical_json
+from harness.plan.methods import ResolvedMethod, canonical_json, check_points
 from harness.plan.sources import DataSource, ModelSource, hardware_text
 from harness.plan.suite import AXES, Rule, Suite, Sweep
+
+MOST_CELLS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,7 @@ def expand(suite: Suite) -> list[Point]:
     """Return every cell of the suite once; ``SuiteError`` where none is left or two sweeps contradict each other."""
     found: dict[Cell, Point] = {}
     for sweep in suite.sweeps:
+        _check_size(suite, sweep)
         for cell, values in _cells(suite, sweep):
             method, model, data, precision, hardware = values
             earlier = found.get(cell)
@@ -66,6 +69,13 @@ def expand(suite: Suite) -> list[Point]:
     if not found:
         raise SuiteError("nothing is left to measure: every cell is excluded", file=suite.file)
     return list(found.values())
+
+
+def _check_size(suite: Suite, sweep: Sweep) -> None:
+    try:
+        check_points(list(sweep.axes.values()), MOST_CELLS)
+    except UsageError as error:
+        raise SuiteError(str(error), file=suite.file) from None
 
 
 def _cells(suite: Suite, sweep: Sweep) -> Iterator[tuple[Cell, tuple[Any, ...]]]:

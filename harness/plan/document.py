@@ -6,7 +6,9 @@ too large, nested too deep or built to explode through aliases is refused before
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,11 +16,14 @@ from typing import Any, NoReturn
 import yaml
 
 from harness.errors import SuiteError
+from harness.plain_json import NotPlain, content_of
+from harness.plain_text import one_line
 
 LARGEST_BYTES = 1_000_000
 MOST_ALIASES = 100
 MOST_NODES = 300_000
 DEEPEST = 25
+LARGEST_INT = 2**53  # what a float still holds exactly, and every library takes
 
 _CParser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?[0-9][0-9_]*")
@@ -29,6 +34,7 @@ _TAGS = frozenset(
     for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value")
 )
 _QUOTED = frozenset("'\"|>")
+_NOTHING = ("", "~", "null")
 _CONSTANTS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 Path_ = tuple[str | int, ...]
@@ -54,34 +60,35 @@ class Document:
         raise SuiteError(message, file=self.file, line=self.line(path))
 
 
-def read(file: Path) -> Document:
-    """Read one YAML file; ``SuiteError`` with file and line where it cannot be."""
+def read(file: Path, texts: Collection[str] = ()) -> Document:
+    """Read one YAML file; ``SuiteError`` with file and line where it cannot be. Values of the keys ``texts`` stay text
+    whatever they look like (an id such as 12e3).
+    """
     try:
-        size = file.stat().st_size
-        if size > LARGEST_BYTES:
-            raise SuiteError(f"{size} bytes is more than a suite may have ({LARGEST_BYTES})", file=str(file))
-        text = file.read_text(encoding="utf-8")
+        text = content_of(file, LARGEST_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise SuiteError("there is no such file", file=str(file)) from None
+    except NotPlain as error:
+        raise SuiteError(f"cannot be read: {error}", file=str(file)) from None
     except UnicodeDecodeError:
         raise SuiteError("not a text file (UTF-8)", file=str(file)) from None
     except OSError as error:
         raise SuiteError(f"cannot be read: {error.strerror}", file=str(file)) from None
-    return read_text(text, str(file))
+    return read_text(text, str(file), texts)
 
 
-def read_text(text: str, file: str) -> Document:
+def read_text(text: str, file: str, texts: Collection[str] = ()) -> Document:
     """Read YAML from ``text``; ``file`` is named in errors."""
     try:
         _check_limits(text, file)
         node = yaml.compose(text, Loader=_CParser)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        problem = (error.problem or str(error)).rstrip(".")
+        problem = one_line(error.problem or error, 200).rstrip(".")
         raise SuiteError(f"not valid YAML: {problem}", file=file, line=mark.line + 1 if mark else None) from None
-    except yaml.YAMLError as error:
-        raise SuiteError(f"not valid YAML: {str(error).splitlines()[0]}", file=file) from None
-    reader = _Reader(file)
+    except (yaml.YAMLError, UnicodeEncodeError) as error:  # the latter of half of a UTF-16 pair
+        raise SuiteError(f"not valid YAML: {one_line(str(error).splitlines()[0], 200)}", file=file) from None
+    reader = _Reader(file, texts)
     value = None if node is None else reader.value(node, ())
     return Document(file, value, reader.lines)
 
@@ -102,8 +109,9 @@ def _check_limits(text: str, file: str) -> None:
 class _Reader:
     """Builds values from nodes and notes lines; counts what it builds, so that aliases cannot multiply without end."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, texts: Collection[str]) -> None:
         self.file = file
+        self.texts = texts
         self.lines: dict[Path_, int] = {}
         self.built = 0
 
@@ -117,13 +125,15 @@ class _Reader:
         if len(path) > DEEPEST:
             self.fail(f"nested more than {DEEPEST} deep (an alias of itself?)", node)
         if node.tag not in _TAGS:
-            self.fail(f"the tag {node.tag} is not allowed", node)
+            self.fail(f"the tag {one_line(node.tag, 60)} is not allowed", node)
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         assert isinstance(node, yaml.ScalarNode)
+        if path and path[-1] in self.texts:
+            return None if node.style not in _QUOTED and node.value in _NOTHING else node.value
         return self.scalar(node)
 
     def mapping(self, node: yaml.MappingNode, path: Path_) -> dict[str, Any]:
@@ -137,7 +147,7 @@ class _Reader:
                 merged = self.merge(value_node, path) | merged
                 continue
             if key in found:
-                self.fail(f"the key '{key}' is written twice", key_node)
+                self.fail(f"the key '{one_line(key, 60)}' is written twice", key_node)
             self.lines[(*path, key)] = key_node.start_mark.line + 1
             found[key] = self.value(value_node, (*path, key))
         return merged | found
@@ -155,8 +165,13 @@ class _Reader:
             return text
         if text in _CONSTANTS:
             return _CONSTANTS[text]
-        if _INT.fullmatch(text) and len(text) < 400:
-            return int(text.replace("_", ""))
+        if _INT.fullmatch(text):
+            if len(text) > 400 or abs(value := int(text.replace("_", ""))) > LARGEST_INT:
+                self.fail(f"the number {text[:20]} is too large", node)
+            return value
         if _FLOAT.fullmatch(text):
-            return float(text.replace("_", ""))
+            number = float(text.replace("_", ""))
+            if not math.isfinite(number):
+                self.fail(f"the number {text[:20]} is too large", node)
+            return number
         return text

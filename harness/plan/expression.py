@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from harness.errors import MethodError
+from harness.plain_text import encodable
 
 Value = "int | float | bool | str | None | Method | tuple[Value, ...]"
 
@@ -30,6 +31,7 @@ _CONSTANTS: dict[str, bool | None] = {
     "true": True, "false": False, "null": None, "True": True, "False": False, "None": None,
 }  # fmt: skip
 _DEEPEST = 20
+LONGEST = 20_000  # characters of one expression
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,8 @@ class _Reader:
     """Recursive descent over one text; ``at`` is the next character to read."""
 
     def __init__(self, text: str) -> None:
+        if len(text) > LONGEST:
+            raise MethodError(f"{len(text)} characters are more than an expression may have ({LONGEST})")
         self.text = text
         self.at = 0
 
@@ -237,6 +241,6 @@ class _Reader:
         if quote == "'":
             return match.group()[1:-1]
         try:
-            return str(json.loads(match.group(), strict=False))
+            return encodable(json.loads(match.group(), strict=False))
         except ValueError:
             self.fail("a backslash that means nothing (write \\\\ for a backslash)", start)

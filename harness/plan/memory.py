@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness import plain_json
 from harness.contract import Budget, Hardware
 from harness.errors import ModelError, UsageError, did_you_mean
 from harness.memory.held import Held
@@ -16,7 +16,7 @@ from harness.memory.prediction import Prediction, predict_opened, predict_traini
 from harness.memory.published import PUBLISHED
 from harness.plan.machine import Machine
 from harness.plan.methods import ResolvedMethod, ResolvedStage
-from harness.plan.sources import ModelSource, model_source
+from harness.plan.sources import ModelSource, located, model_source
 from harness.plan.steps import RUNNABLE, Step
 from harness.training.setup import plain_setup
 
@@ -64,7 +64,7 @@ def held_model(word: str) -> Held:
     """The model that a word names: one of the harness's, a published shape, or a ``config.json`` (or its folder)."""
     if word in PUBLISHED:
         return Held.of(PUBLISHED[word])
-    path = Path(word).expanduser()
+    path = located(word, Path(), ModelError)
     file = path / "config.json" if path.is_dir() else path
     if file.suffix == ".json" or path.is_dir():
         return Held.of(_configuration(file))
@@ -212,11 +212,11 @@ def _downloaded(spec: Mapping[str, Any]) -> Path:
 
 def _configuration(file: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads(file.read_text())
+        found = plain_json.read(file)
     except OSError as error:
         raise ModelError(f"cannot read {file}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        raise ModelError(f"{file} is not valid JSON") from None
+    except plain_json.NotPlain as error:
+        raise ModelError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(found, dict):
         raise ModelError(f"{file} is no model configuration: it holds a {type(found).__name__}")
     return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ from harness import catalogue, contract
 from harness.contract import Adapter, Budget, Modifier, Task, TrainingParams
 from harness.errors import MethodError, UsageError, did_you_mean
 from harness.plan.expression import Call, Method, Stage, parse, parse_call, value_text
+
+MOST_POINTS = 100_000  # of one expression, or of one call in it
 
 Table = Mapping[str, Mapping[str, Any]]
 """Parameters that a suite gives to techniques by name; a list is an axis."""
@@ -168,7 +171,9 @@ class Resolver:
         stages = []
         for stage in method.stages:
             calls = [self._adapter_axes(call, table or {}, text) for call in (stage.call, *stage.modifiers)]
+            check_points(calls)
             stages.append([self._stage(combination, text) for combination in itertools.product(*calls)])
+        check_points(stages)
         return [self.chain(chain) for chain in itertools.product(*stages)]
 
     def tasks(self, text: str) -> list[ResolvedTask]:
@@ -293,7 +298,15 @@ def expand(given: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not any(isinstance(value, list | tuple) for value in given.values()):
         return [dict(given)]
     axes = [value if isinstance(value, list | tuple) else (value,) for value in given.values()]
+    check_points(axes)
     return [dict(zip(given, point, strict=True)) for point in itertools.product(*axes)]
+
+
+def check_points(axes: Sequence[Sequence[Any]], most: int = MOST_POINTS) -> None:
+    """``UsageError`` where axes have more points than anybody measures: a few lists make more than any memory holds."""
+    count = math.prod(map(len, axes))
+    if count > most:
+        raise UsageError(f"{count:.3g} combinations are more than a suite may ask for ({most})")
 
 
 def canonical(method: Method) -> Method:

@@ -17,13 +17,17 @@ from typing import Any
 from harness.contract import Budget, Hardware, param
 from harness.errors import DataError, ModelError, UsageError, did_you_mean
 from harness.parameters import build_params
+from harness.plain_text import one_line
 from harness.plan.expression import parse_call
 from harness.plan.methods import ResolvedMethod, canonical_call, canonical_json
 
 _PATH = re.compile(r"\.{1,2}/|/|~")
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+_REVISION = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # it becomes a path in the hub's cache
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json")
 _WEIGHTS = ("*.safetensors", "*.bin")
 _BLOCK = 1 << 20
+MOST_FILES = 10_000  # of a model's folder
 
 
 @dataclass(frozen=True)
@@ -129,8 +133,7 @@ def architecture_model(word: str, architecture: str, sizes: Mapping[str, Any], r
 
 def hub_model(word: str, name: str, revision: str) -> ModelSource:
     """A model of the hub, taken to be a causal one with a tokenizer until it is there."""
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        raise ModelError(f"'{name}' is not a hub id like org/name")
+    _check_hub(name, revision, ModelError)
     return ModelSource(word, {"kind": "hub", "id": name, "revision": revision})
 
 
@@ -138,7 +141,7 @@ def folder_model(word: str, path: str, folder: Path) -> ModelSource:
     """A local folder in transformers' format, or one with a tokenizer alone; ``ModelError`` where it is neither."""
     from harness.models.sources import is_tokenizer_alone
 
-    found = (folder / Path(path).expanduser()).resolve()
+    found = located(path, folder, ModelError)
     if not found.is_dir():
         raise ModelError(f"model folder '{path}' does not exist")
     if is_tokenizer_alone(found):
@@ -174,6 +177,7 @@ def named_data(word: str, given: Mapping[str, Any], folder: Path) -> DataSource:
     """A data set of the suite: local files (their content enters the identity) or one of the hub."""
     rest = {key: value for key, value in given.items() if key not in ("path", "hub")}
     if "hub" in given:
+        _check_hub(given["hub"], given.get("revision") or "main", DataError)
         return DataSource(word, {"kind": "hub", "id": given["hub"], "revision": "main"} | rest)
     spec, marks = {"kind": "local"} | rest, {}
     if "path" in given:
@@ -188,12 +192,30 @@ def named_data(word: str, given: Mapping[str, Any], folder: Path) -> DataSource:
 
 
 def _data_file(path: str, folder: Path) -> Path:
-    found = (folder / Path(path).expanduser()).resolve()
+    found = located(path, folder, DataError)
     if not found.is_file():
         raise DataError(f"data file '{path}' does not exist")
     if found.stat().st_size == 0:
         raise DataError(f"data file '{path}' is empty")
     return found
+
+
+def located(path: str, folder: Path, error: type[UsageError]) -> Path:
+    """Where a path of a suite leads, from ``folder``; ``error`` where no file can be named so."""
+    try:
+        found = (folder / Path(path).expanduser()).resolve()
+        found.exists()  # what is too long, or may not be looked at, is said by the system
+    except (OSError, RuntimeError, ValueError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else "no file can be named so"
+        raise error(f"'{one_line(path, 100)}' cannot be looked for: {why}") from None
+    return found
+
+
+def _check_hub(name: str, revision: str, error: type[UsageError]) -> None:
+    if not _HUB_ID.fullmatch(name):
+        raise error(f"'{one_line(name, 100)}' is not a hub id like org/name")
+    if not _REVISION.fullmatch(revision) or ".." in revision:
+        raise error(f"'{one_line(revision, 100)}' is no revision in a hub's repository: give a branch, tag or commit")
 
 
 def hardware(given: Any) -> Hardware:
@@ -224,21 +246,40 @@ def fingerprint(path: Path, *, whole: bool = False) -> str:
     Name, size, the first, a middle and the last megabyte: another training of the same model differs in all of them,
     and a plan must not read 100 GB of weights. Data may differ in one line, so it is read whole.
     """
-    files = [path] if path.is_file() else sorted(item for item in path.rglob("*") if item.is_file())
     mark = hashlib.sha256()
-    for file in files:
-        size = file.stat().st_size
+    for file in _files(path):
         name = "" if file == path else file.relative_to(path).as_posix()
-        mark.update(f"{name}\0{size}\0".encode())
-        with file.open("rb") as stream:
-            if whole or size <= 3 * _BLOCK:
-                while block := stream.read(_BLOCK):
-                    mark.update(block)
-                continue
-            for start in (0, size // 2, size - _BLOCK):
-                stream.seek(start)
-                mark.update(stream.read(_BLOCK))
+        try:
+            _mark(mark, file, name, whole)
+        except OSError as error:
+            raise UsageError(f"'{one_line(file.name, 100)}' cannot be read: {error.strerror}") from None
     return mark.hexdigest()[:16]
+
+
+def _mark(mark: Any, file: Path, name: str, whole: bool) -> None:
+    size = file.stat().st_size
+    mark.update(f"{name}\0{size}\0".encode(errors="surrogateescape"))
+    with file.open("rb") as stream:
+        if whole or size <= 3 * _BLOCK:
+            while block := stream.read(_BLOCK):
+                mark.update(block)
+            return
+        for start in (0, size // 2, size - _BLOCK):
+            stream.seek(start)
+            mark.update(stream.read(_BLOCK))
+
+
+def _files(path: Path) -> list[Path]:
+    """The file, or the files of a folder; ``ModelError`` where there are more than a model has."""
+    if path.is_file():
+        return [path]
+    found: list[Path] = []
+    for item in path.rglob("*"):
+        if item.is_file():
+            found.append(item)
+        if len(found) > MOST_FILES:
+            raise ModelError(f"model folder '{path.name}' has more than {MOST_FILES} files: it holds more than a model")
+    return sorted(found)
 
 
 def _embedded() -> ModelSource:

@@ -17,6 +17,7 @@ from typing import Any
 from harness import catalogue
 from harness.contract import Budget, Hardware
 from harness.errors import SuiteError, UsageError
+from harness.plain_text import is_name, one_line, slug
 from harness.plan import sources
 from harness.plan.document import Document, Path_, read, read_text
 from harness.plan.expression import parse
@@ -114,6 +115,10 @@ class _Loader:
         self.folder = folder
         self.form: SuiteForm = validate(document)
         self.name = self.form.name or stem
+        if not is_name(self.name):
+            told, better = one_line(self.name, 60), slug(self.name, "suite")
+            said = f"'{told}' cannot be a suite's name, which is a folder's too; write e.g. name: {better}"
+            document.fail(said, ("name",))
         self.resolver = Resolver()
         self.models: dict[str, ModelSource] = {}
         self.data: dict[str, DataSource] = {}

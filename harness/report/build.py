@@ -5,12 +5,13 @@ The last arrow of the flow: nothing is measured and nothing is decided here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas
 
+from harness.analyse.cells import deciding, installation_of
 from harness.report.alignment import alignment
 from harness.report.compression import compression
 from harness.report.compression_costs import compression_costs
@@ -31,6 +32,8 @@ from harness.report.objective_tables import objectives
 from harness.report.optimisations import optimisations
 from harness.report.provenance import definitions, machine, validity
 from harness.report.ranks import ranks
+from harness.report.recorded import recorded
+from harness.report.rests_on import rests_on
 from harness.report.results import results
 from harness.report.speed import speed
 from harness.report.students import students
@@ -45,7 +48,7 @@ from harness.report.writing import write_document
 
 def build(content: Content, out: Path) -> list[Path]:
     """Write ``index.html``, ``README.md`` and ``figures/*.svg`` below ``out``; return what was written."""
-    return write_document(compose(content), out)
+    return write_document(compose(content), out, out.parent, rests_on(content))
 
 
 def build_suite(
@@ -62,40 +65,28 @@ def content_of(results_folder: Path | str, suite: str, installation: str | None 
     """
     from harness.analyse.accepted import FILE, read
     from harness.analyse.selftest import last_self_test
-    from harness.results.facts import facts_of
-    from harness.results.items import items_of
     from harness.results.rows import load
     from harness.results.shared import SharedStore
     from harness.results.store import Store
 
     store = Store(results_folder)
     frame = load(results_folder, suite)
-    records = store.records(suite).records
-    facts = facts_of(records)
-    items = items_of(records)
-    chosen = Content(frame, items, {}, facts, installation).installation
+    chosen = installation_of(frame, installation)
+    decide_here = set(map(str, deciding(frame, chosen)["record"].unique()))
+    kept = recorded(store, suite, chosen, decide_here)
     plans = store.plans(suite)
     plan = plans.get(str(chosen)) or next(iter(plans.values()), {})
     frame = without_trials(frame, plan)
-    names = short_names(_methods(frame, plan), plan, _found_as(records, str(chosen)))
-    told = {"suite": suite, **names.in_plan(plan), "settings": names.sentence()}
+    names = short_names(_methods(frame, plan), plan, kept.found_as)
+    # The suite is called as its folder, whatever a file says.
+    told = {**names.in_plan(plan), "suite": suite, "settings": names.sentence()}
     full = {names.of(method): str(method) for method in reversed(_methods(frame, plan)) if isinstance(method, str)}
     nights = SharedStore(results_folder).nights(suite).nights
     accepted = read(Path(results_folder) / FILE)
-    measured_on = set(frame.loc[frame["installation"] == chosen, "environment"].dropna().astype(str))
+    measured_on = set(map(str, frame.loc[frame["installation"] == chosen, "environment"].dropna().unique()))
     self_test = last_self_test(results_folder, measured_on, chosen)
-    return Content(
-        names.in_frame(frame), names.in_frame(items), told, facts, installation, full, nights, accepted, self_test
-    )
-
-
-def _found_as(records: Iterable[Mapping[str, Any]], installation: str) -> dict[str, str]:
-    """What methods of one installation really made, by their names, where the latest record says so."""
-    found: dict[str, str | None] = {}
-    for record in sorted(records, key=lambda record: (record["started"], record["record"])):
-        if record["operation"] == "compress" and record["environment"].get("installation") == installation:
-            found[record["coordinates"]["method"]] = record["observed"].get("found_as")
-    return {method: name for method, name in found.items() if name}
+    rows, items = names.in_frame(frame), names.in_frame(kept.items)
+    return Content(rows, items, told, kept.facts, installation, full, nights, accepted, self_test)
 
 
 def _methods(frame: pandas.DataFrame, plan: Mapping[str, Any]) -> list[Any]:

@@ -14,6 +14,7 @@ from harness.metrics import METRICS
 from harness.report.document import Block, Bullets, Column, Document, Paragraph, Row, Section, Table, Value
 from harness.report.numbers import interval, plain, pretty
 from harness.report.writing import write_document
+from harness.results.named import Key
 
 QUESTION = "Which published statements about techniques hold here?"
 HOW = (
@@ -40,9 +41,9 @@ def claims_page(found: Sequence[Judged]) -> Document:
     return Document("verdicts", opening, [*shown, how], up="../index.html")
 
 
-def build_claims(found: Sequence[Judged], out: Path) -> list[Path]:
-    """Write ``index.html`` and ``README.md`` below ``out``; return what was written."""
-    return write_document(claims_page(found), out)
+def build_claims(found: Sequence[Judged], out: Path, rests_on: Sequence[Key] = ()) -> list[Path]:
+    """Write ``index.html`` and ``README.md`` below ``out``; return what was written. ``rests_on``: its records."""
+    return write_document(claims_page(found), out, out.parent, rests_on)
 
 
 def measured_in_words(one: Judged) -> str:

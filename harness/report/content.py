@@ -216,8 +216,8 @@ class Content:
 
     def observed(self, steps: Iterable[str], name: str) -> Any:
         """What the record of the first of ``steps`` that says it observed under ``name``; None where none does."""
-        status = self.done[(self.done["metric"] == "status") & self.done["step"].isin(list(steps))]
-        told = (self.facts.observed.get(record, {}).get(name) for record in status["record"].astype(str))
+        records = sorted(found for step in steps if (found := self._done_records.get(step)) is not None)
+        told = (self.facts.observed.get(record, {}).get(name) for _, record in records)
         return next((value for value in told if value is not None), None)
 
     def tasks_named(self, name: str) -> list[str]:
@@ -226,12 +226,11 @@ class Content:
 
     def tasks_with(self, metric: str) -> list[str]:
         """Tasks that give ``metric``, in their order."""
-        having = {line["task"] for line in self.summary if line["operation"] == "eval" and line["metric"] == metric}
-        return [task for task in self.tasks if task in having]
+        return self._tasks_with.get(metric, [])
 
     def groups(self, which: Key) -> list[Outcome]:
         """The groups of one (model, data, hardware)."""
-        return [outcome for outcome in self.outcomes if self.set_of(outcome.key) == which]
+        return self._groups.get(which, [])
 
     def is_baseline(self, key: Key) -> bool:
         """Whether a group is the baseline (at any precision)."""
@@ -239,6 +238,11 @@ class Content:
 
     def base_parameters(self, which: Key) -> float | None:
         """Parameters of the uncompressed model of a set: the base's or the baseline's, else the fewest of any stage."""
+        if which not in self._parameters:
+            self._parameters[which] = self._base_parameters(which)
+        return self._parameters[which]
+
+    def _base_parameters(self, which: Key) -> float | None:
         keys = [outcome.key for outcome in self.groups(which)]
         first = [key for key in keys if key[0] == "base"] or [key for key in keys if self.is_baseline(key)]
         told = [self.made(key, "parameters") for key in first]
@@ -252,6 +256,31 @@ class Content:
         for line in self.summary:
             found.setdefault(self.key_of(line), []).append(line)
         return found
+
+    @cached_property
+    def _parameters(self) -> dict[Key, float | None]:
+        return {}
+
+    @cached_property
+    def _groups(self) -> dict[Key, list[Outcome]]:
+        found: dict[Key, list[Outcome]] = {}
+        for outcome in self.outcomes:
+            found.setdefault(self.set_of(outcome.key), []).append(outcome)
+        return found
+
+    @cached_property
+    def _tasks_with(self) -> dict[str, list[str]]:
+        having: dict[str, set[str]] = {}
+        for line in self.summary:
+            if line["operation"] == "eval":
+                having.setdefault(line["metric"], set()).add(line["task"])
+        return {metric: [task for task in self.tasks if task in tasks] for metric, tasks in having.items()}
+
+    @cached_property
+    def _done_records(self) -> dict[str, tuple[int, str]]:
+        """The record of each step that is done, with its place among the rows."""
+        status = self.done.loc[self.done["metric"] == "status", ["step", "record"]].astype(str)
+        return {step: (place, record) for place, (step, record) in enumerate(status.itertuples(index=False, name=None))}
 
     @cached_property
     def _seeds(self) -> dict[str, Any]:

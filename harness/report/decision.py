@@ -12,6 +12,7 @@ from harness.report.choice_words import bounds_in_words, change_in_words, miss_i
 from harness.report.content import Content
 from harness.report.document import Block, Bullets, Column, Document, Form, Paragraph, Row, Section, Table, Value
 from harness.report.numbers import plain
+from harness.report.rests_on import rests_on
 from harness.report.results import set_title
 from harness.report.writing import write_document
 
@@ -27,8 +28,9 @@ EXPLANATION = (
 def build_decision(
     content: Content, question: Question, candidates: Sequence[Candidate], made: Choice, recipe: str | None, out: Path
 ) -> list[Path]:
-    """Write the page below ``out``; return what was written."""
-    return write_document(compose_decision(content, question, candidates, made, recipe), out)
+    """Write the page below ``out``, two folders below that of all reports; return what was written."""
+    document = compose_decision(content, question, candidates, made, recipe)
+    return write_document(document, out, out.parent.parent, rests_on(content))
 
 
 def compose_decision(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import pandas
@@ -40,6 +41,7 @@ def equal_seconds(content: Content, points: pandas.DataFrame) -> list[Table]:
     return [table for table in found if table is not None]
 
 
+@cache
 def validated(stage: str, metric: str) -> str:
     """What a stage's validation curve is about; curves compare where it is the same.
 

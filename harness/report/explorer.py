@@ -3,7 +3,7 @@ each other."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from harness.analyse.statistics import mean_interval
@@ -20,6 +20,7 @@ from harness.report.results import inference_memory, set_title, task_metrics
 Number = list[float | None]
 # Of the last stage that trained, and of what it made.
 OF_TRAINING = ("step_seconds", "training_memory_bytes", "peak_memory_rise_bytes", "trainable_parameters")
+MOST_CANDIDATES = 150  # every two of them are compared over all items
 EXPLANATION = (
     "Click a column to sort by it. The picture sets any two numbers against each other, with 95 % intervals where "
     "there are any; green is what no other method beats on both. The address keeps what is shown, for a link."
@@ -28,7 +29,8 @@ EXPLANATION = (
 
 def explore(content: Content) -> Section | None:
     """The section, or None where there is nothing to sort."""
-    rows = [_row(content, outcome) for outcome in content.outcomes]
+    asked = {which: task_metrics(content, which) for which in content.sets}
+    rows = [_row(content, outcome, asked[content.set_of(outcome.key)]) for outcome in content.outcomes]
     used = {key for row in rows for key in row["numbers"]}
     if len(rows) < 2 or not used:
         return None
@@ -42,28 +44,34 @@ def decide(content: Content) -> Section | None:
         question = question_of(content, model=None, hardware=None, quality=None)
     except UsageError:
         return None
+    number = len(content.groups(question.which))
+    where = f"{set_title(question.which)} · quality by {question.metric} of {question.task}"
+    if number > MOST_CANDIDATES:
+        said = f"{number} candidates are more than fit a form; harness choose {content.plan.get('suite')} answers."
+        return Section("Decide", [Paragraph(where, "caption"), Paragraph(said, "note")], page_only=True)
     candidates = candidates_of(content, question)
     if len(candidates) < 2:
         return None
-    where = f"{set_title(question.which)} · quality by {question.metric} of {question.task}"
     form = Form([one.to_dict() for one in candidates], "quality", {})
     blocks: list[Block] = [Paragraph(where, "caption"), form, Paragraph(OF_DECISIONS, "note")]
     return Section("Decide", blocks, page_only=True)
 
 
-def _row(content: Content, outcome: Outcome) -> dict[str, Any]:
+def _row(content: Content, outcome: Outcome, asked: Sequence[tuple[str, str]]) -> dict[str, Any]:
     method, model, data, precision, hardware = outcome.key
-    numbers = {key: value for key, value in _numbers(content, outcome) if value[0] is not None}
+    numbers = {key: value for key, value in _numbers(content, outcome, asked) if value[0] is not None}
     return {
         "method": str(method), "precision": str(precision or ""), "model": str(model or ""), "data": str(data or ""),
         "hardware": str(hardware or ""), "status": outcome.status.replace("_", " "), "numbers": numbers,
     }  # fmt: skip
 
 
-def _numbers(content: Content, outcome: Outcome) -> Iterable[tuple[str, Number]]:
+def _numbers(
+    content: Content, outcome: Outcome, asked: Sequence[tuple[str, str]]
+) -> Iterable[tuple[str, Number]]:
     """``task|metric`` and [value, low, high]; an empty task is the making of it."""
     key = outcome.key
-    for task, metric in task_metrics(content, content.set_of(key)):
+    for task, metric in asked:
         yield f"{task}|{metric}", _of(content.score(key, task, metric))
     if (using := inference_memory(content, key)) is not None:
         yield "|".join(using), _of(content.score(key, *using))
@@ -83,7 +91,7 @@ def _of(line: Line | None) -> Number:
 
 
 def _metric(key: str) -> dict[str, str]:
-    task, _, name = key.partition("|")
+    task, _, name = key.rpartition("|")
     told = declared(name)
     label = "Making it" if key == "|wall_seconds" else told.label
     return {"key": key, "label": label, "task": task, "unit": told.unit, "direction": told.direction}
@@ -94,7 +102,7 @@ def _place(content: Content, used: set[str]) -> Any:
     order = {task: number for number, task in enumerate(content.tasks)}
 
     def place(key: str) -> tuple[int, str]:
-        task, _, name = key.partition("|")
+        task, _, name = key.rpartition("|")
         return (order.get(task, len(order)), name)
 
     return place

@@ -6,7 +6,6 @@ Every generated name is given here, so that the same rows give the same bytes.
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import altair
 import pandas
 
 from harness.metrics import metric as declared
+from harness.plain_text import replaced
 from harness.report.document import Figure
 
 WIDTH, HEIGHT = 360, 230
@@ -26,7 +26,6 @@ COLORS = [
 ]  # fmt: skip
 FONT = "system-ui, 'DejaVu Sans', sans-serif"
 MOST_LINES = 400
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 Spec = dict[str, Any]
 
 
@@ -289,7 +288,7 @@ def _curve(
 ) -> Any:
     columns = ["run", "step", "method", "precision", "seed", x, y]
     kept = data.dropna(subset=[x])[columns].sort_values(["method", "precision", "step", x])
-    precisions = sorted(kept["precision"].astype(str).unique(), key=lambda text: (text != "fp32", text))
+    precisions = sorted(kept["precision"].astype(str).unique(), key=lambda text: (text != "fp32", str(text)))
     return altair.Chart(kept, name=name, width=WIDTH, height=HEIGHT).mark_line(point={"size": 18}).encode(
         x=altair.X(f"{x}:Q", title=x_title),
         y=altair.Y(f"{y}:Q", title=y_title, scale=altair.Scale(zero=False)),
@@ -307,7 +306,8 @@ def _frontier_panel(
     label = str(data["metric_label"].iloc[0])
     x = altair.X("x:Q", title=x_title, scale=altair.Scale(zero=False, nice=True, padding=14))
     y = altair.Y("y:Q", title=label, scale=altair.Scale(zero=False, nice=True, padding=10))
-    here, precisions = set(data["method"]), sorted(data["precision"].unique(), key=lambda text: (text != "fp32", text))
+    here = set(data["method"])
+    precisions = sorted(data["precision"].unique(), key=lambda text: (text != "fp32", str(text)))
     plain = altair.Chart(data.sort_values(["x", "y", "label"]), height=HEIGHT + 40, title=title)
     dots = plain.mark_point(size=90).properties(name=name).encode(
         x=x, y=y, color=_color("method", methods, here, "Method"),
@@ -373,7 +373,7 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.7g}") if math.isfinite(value) else None
     if isinstance(value, str):
-        return _CONTROL.sub("�", value)
+        return replaced(value)
     if isinstance(value, dict):
         return {key: _rounded(item) for key, item in value.items()}
     return [_rounded(item) for item in value] if isinstance(value, list) else value

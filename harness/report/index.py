@@ -9,13 +9,16 @@ import html
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
+from harness.plain_json import NotPlain, content_of
 from harness.report.document import Document, Entry, Links, Paragraph, Section
 from harness.report.writing import write_document
 
 VERDICTS, DECISION = "verdicts", "choose"
 ANSWERS = 2
-_ESCAPED = re.compile(r"\\([\\`*\[\]|~#>+.)-])")
+LARGEST_BYTES = 50_000_000  # of a report's Markdown
+_ESCAPED = re.compile(r"\\([\\`*_\[\]|~#>+.)-])")
 
 
 @dataclass(frozen=True)
@@ -44,18 +47,26 @@ def compose_index(reports: Path, found: list[Report]) -> Document:
     sections.append(Section("Suites", [Links([_entry(one, one.title) for one in suites])]))
     decided = [one for one in suites if (reports / one.folder / DECISION / "index.html").is_file()]
     if decided:
-        entries = [Entry(one.title, f"{one.folder}/{DECISION}/index.html", "", ()) for one in decided]
+        entries = [Entry(one.title, _link(one.folder, DECISION, "index.html"), "", ()) for one in decided]
         sections.append(Section("Decisions", [Links(entries)]))
     return Document("Reports", [Paragraph("One question each; every number leads to its records.", "lead")], sections)
 
 
 def _entry(report: Report, text: str) -> Entry:
-    return Entry(text, f"{report.folder}/index.html", report.question, report.answers)
+    return Entry(text, _link(report.folder, "index.html"), report.question, report.answers)
+
+
+def _link(*parts: str) -> str:
+    """A path as a link: a folder's name can neither be a protocol (``javascript:``) nor end the link."""
+    return "/".join(quote(part, safe="") for part in parts)
 
 
 def _read(path: Path) -> Report | None:
     """A report from its Markdown; None for a file that is none."""
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = content_of(path, LARGEST_BYTES).decode("utf-8", "replace").split("\n")
+    except (OSError, NotPlain):
+        return None
     if not lines or not lines[0].startswith("# "):
         return None
     opening = lines[1 : next((place for place, line in enumerate(lines) if line.startswith("## ")), len(lines))]

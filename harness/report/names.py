@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy
 import pandas
 
 from harness.analyse.cells import CHAIN
@@ -41,9 +42,7 @@ class Names:
         """
         renamed = {"method": _renamed(frame["method"], self.of)} if "method" in frame else {}
         if "stage" in frame and "method" in frame:
-            pairs = zip(frame["method"].astype(object), frame["stage"].astype(object), strict=True)
-            stages = [self.stages.get(pair, pair[1]) for pair in pairs]
-            renamed["stage"] = pandas.Series(stages, frame.index, dtype=object)
+            renamed["stage"] = self._stages(frame["method"], frame["stage"])
         return frame.assign(**renamed)
 
     def in_plan(self, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,6 +57,16 @@ class Names:
         said = [f"Settings that every cell of a technique shares: {'; '.join(parts)}."] if parts else []
         said += [f"Chosen by trials: {', '.join(self.chosen)}."] if self.chosen else []
         return " ".join(said)
+
+    def _stages(self, methods: pandas.Series[Any], stages: pandas.Series[Any]) -> pandas.Series[Any]:
+        """Short names of stages; each pair of texts is looked up once, not once in a million rows."""
+        (method, every_method), (stage, every_stage) = pandas.factorize(methods), pandas.factorize(stages)
+        texts, width = [*every_stage, numpy.nan], len(every_stage) + 1
+        known, places = numpy.unique(method.astype(numpy.int64) * width + stage % width, return_inverse=True)
+        pairs = [([*every_method, numpy.nan][key // width], texts[key % width]) for key in known.tolist()]
+        names = numpy.empty(len(pairs), dtype=object)
+        names[:] = [self.stages.get(pair, pair[1]) for pair in pairs]
+        return pandas.Series(names[places], stages.index, dtype=object)
 
     def _step(self, step: Mapping[str, Any]) -> dict[str, Any]:
         where = dict(step.get("coordinates") or {})
@@ -121,7 +130,11 @@ def _found_in(stage: str, found: str) -> str:
 def _renamed(values: pandas.Series[Any], of: Callable[[Any], Any]) -> pandas.Series[Any]:
     if isinstance(values.dtype, pandas.CategoricalDtype):
         # What no row has any more (a trial's method, say) would be a second thing of one short name.
-        return values.cat.remove_unused_categories().astype(object).map(of).astype("category")
+        kept = values.cat.remove_unused_categories()
+        names = [of(text) for text in kept.cat.categories]
+        texts = pandas.Index(sorted(set(names)), dtype="str")
+        codes = numpy.append(texts.get_indexer(names), -1)[kept.cat.codes]
+        return pandas.Series(pandas.Categorical.from_codes(codes, categories=texts), values.index)
     return values.map(of)
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import jinja2
 import markupsafe
 
+from harness.plain_text import clean, one_line
 from harness.report.document import Document, Explorer, Figure, Form
 from harness.report.figures import javascript
 
-_SPECIAL = re.compile(r"([\\`*\[\]|~])")
+_SPECIAL = re.compile(r"([\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_]))")  # within a word an underscore is one
 _LINE_START = re.compile(r"^(\d*)([#>+\-]|(?<=\d)[.)])(?=\s|$|[#>+\-])")
 
 
@@ -41,21 +42,31 @@ def _environment(escape: bool) -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
+        finalize=_shown,
     )
-    environment.filters.update(md=_escape_markdown, json=_script_json, breakable=_breakable)
+    environment.filters.update(md=_escape_markdown, mdcode=_code_block, json=_script_json, breakable=_breakable)
     return environment
+
+
+def _shown(value: Any) -> Any:
+    """What a template writes, without what would reverse, hide or break text; markup of ours stays as it is."""
+    return clean(value) if type(value) is str else value
+
+
+def _code_block(text: Any) -> str:
+    """Lines of an indented block of code: whatever Markdown takes for the end of a line begins an indented one."""
+    return clean(text).replace("\n", "\n    ")
 
 
 def _escape_markdown(text: Any) -> str:
     """Text that Markdown shows as it is, on one line; no markup in a name survives."""
-    one_line = " ".join(str(text).split())
-    plain = one_line.replace("&", "&amp;").replace("<", "&lt;")
+    plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;")
     return _LINE_START.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", plain)) if plain != "-" else plain
 
 
 def _breakable(text: Any) -> markupsafe.Markup:
     """Escaped text that a narrow column may break after brackets, commas and underscores."""
-    return markupsafe.Markup(re.sub(r"([(,_=])(?=\w)", r"\1<wbr>", str(markupsafe.escape(text))))
+    return markupsafe.Markup(re.sub(r"([(,_=])(?=\w)", r"\1<wbr>", str(markupsafe.escape(clean(text)))))
 
 
 def _script_json(block: Figure | Form | Explorer) -> str:

@@ -42,11 +42,14 @@ def results(content: Content) -> Section:
 def task_metrics(content: Content, which: Key) -> list[tuple[str, str]]:
     """(task, metric) of the columns: what is usually asked of a task, else its first metric with a better side."""
     keys = {outcome.key for outcome in content.groups(which)}
+    metrics: dict[str, set[str]] = {}
+    for line in (line for key in keys for line in content.lines(key)):
+        metrics.setdefault(line["task"], set()).add(line["metric"])
     found = []
     for task in content.tasks:
         if task.partition("(")[0] in OWN_TABLES:
             continue
-        here = {line["metric"] for line in content.summary if line["task"] == task and content.key_of(line) in keys}
+        here = metrics.get(task, set())
         shown = [name for name in SHOWN if name in here]
         others = sorted(name for name in here - OVERHEAD if declared(name).direction != "none")
         found += [(task, name) for name in (shown or others[:1])]

@@ -196,7 +196,7 @@ def test_accepted_changes_are_written_and_read(tmp_path: Path) -> None:
     whole = entry_text()
     for old, new, said in (
         (made.expires, "soon", "no date"), (f"after: {made.after}", "after: .nan", "after must be a number"),
-        (f"series: {made.series}", "series: 7", "series must be text"),
+        (f"series: {made.series}", "series: [7]", "series must be text"),
     ):  # fmt: skip
         assert old in whole
         path.write_text(whole.replace(old, new))

@@ -59,7 +59,7 @@ def test_a_claim_of_ones_own_is_one_entry(tmp_path: Path) -> None:
         ("at_most: 0.05", "at_most: 0.05\n  no_worse_than: 2", "give at_most, at_least, both of them"),
         ("at_most: 0.05", "at_most: 0.05\n  at_least: 2", "at_least 2 is above at_most 0.05"),
         ("at_most: 0.05", "at_most: few", "'at_most' must be a number"),
-        ("at_most: 0.05", "at_most: 0.05\n  scale: 1e9", "must be a number \\(1.0e\\+9, not 1e9\\)"),
+        ("at_most: 0.05", "at_most: 0.05\n  scale: large", "must be a number, not 'large'"),
         ("at_most: 0.05", "at_most: 0.05\n  device: tpu", "unknown device 'tpu'"),
         ("over: 1", "over: 0", "'over' must be a method or a number above 0"),
         ("of: lora", "of: lorra", "unknown technique 'lorra'"),
@@ -89,7 +89,7 @@ def test_what_is_wrong_in_a_claim_is_one_line(tmp_path: Path, old: str, new: str
 
 
 def test_a_file_that_is_none_of_claims_is_said(tmp_path: Path) -> None:
-    for text, told in (("id: x", "must be a list of claims"), ("- [", "is not YAML")):
+    for text, told in (("id: x", "must be a list of claims"), ("- [", "not valid YAML")):
         (tmp_path / "x.yaml").write_text(text)
         with pytest.raises(UsageError, match=told):
             read(tmp_path / "x.yaml")

@@ -244,6 +244,7 @@ sweeps:
 """
 
 
+@pytest.mark.slow
 def test_a_suite_runs_it_beside_the_others(run_suite):
     found = run_suite(SUITE)
     assert found["code"] == 0, found["output"]

@@ -64,7 +64,7 @@ def test_aliases_cannot_multiply_without_end():
 def test_a_large_file_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(document, "LARGEST_BYTES", 10)
     (tmp_path / "s.yaml").write_text("a: 1234567890")
-    with pytest.raises(SuiteError, match="13 bytes is more than a suite may have"):
+    with pytest.raises(SuiteError, match="13 bytes are more than it may have"):
         read(tmp_path / "s.yaml")
 
 

@@ -120,6 +120,7 @@ budget: {{steps: 3, batch_size: 4, evaluations: 0}}
 """
 
 
+@pytest.mark.slow
 def test_real_trainings_under_a_real_limit(tmp_path: Path):
     lines = [json.dumps({"text": f"def f{number}(a):\n    return a + {number}\n" * 40}) for number in range(60)]
     (tmp_path / "text.jsonl").write_text("\n".join(lines))

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from typing import Any
 
+from harness import plain_text
 from harness.analyse.case import Case, Status
 from harness.report.case_words import change_in_words, levels_in_words
 from harness.report.numbers import pretty
 
-# Forbidden in XML 1.0, obeyed by terminals, taken for an end of line, or changing the order in which text is read.
-_UNSHOWABLE = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
-# What a workflow's runner obeys wherever it stands in a line, or at a line's beginning: broken by a blank.
-_COMMAND = re.compile(r"##(?=\[)|^[^\S\n]*:(?=:)", re.MULTILINE)
 ACCEPTABLE: tuple[Status, ...] = ("regression", "missing")
 
 
@@ -25,8 +19,7 @@ def clean(text: object, most: int | None = None) -> str:
 
     What GitHub would take for a command, ``##[`` anywhere and ``::`` first in a line, has a blank in it.
     """
-    shown = _UNSHOWABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", str(text))
-    shown = _COMMAND.sub(r"\g<0> ", shown)
+    shown = plain_text.inert(plain_text.clean(text))
     return shown if most is None or len(shown) <= most else f"{shown[: most - 1]}…"
 
 

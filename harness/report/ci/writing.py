@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.analyse.case import Case
+from harness.analyse.case import Case, Place
+from harness.redaction import redacted
 from harness.report.ci.annotations import annotation_lines
 from harness.report.ci.junit import junit as junit_of
 from harness.report.ci.markdown import SUMMARY_BYTES, summary
@@ -21,8 +22,15 @@ def write_outputs(
     ``limit`` bounds the Markdown in bytes: ``COMMENT_BYTES`` where it is posted as a comment. ``acceptable``: `harness
     accept` knows these series. ``StoreError`` names a file that cannot be written.
     """
+    cases, title, facts = [_masked(case) for case in cases], redacted(title), redacted(list(facts))
     if junit is not None:
         write_file(junit, junit_of(cases, title, acceptable=acceptable))
     if markdown is not None:
         write_file(markdown, summary(cases, title, facts, limit, acceptable=acceptable))
     return annotation_lines(cases, acceptable=acceptable) if annotations else []
+
+
+def _masked(case: Case) -> Case:
+    """A case without secrets; masked before it is escaped, which would hide them from whoever looks."""
+    told = redacted(case.to_dict())
+    return Case(**{**told, "place": Place(**told["place"]), "suspects": tuple(told["suspects"])})

@@ -1,0 +1,29 @@
+"""The command line's application and the options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="harness",
+    help="Benchmark and compare LLM training and compression techniques.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="a suite file, or the name of one in suites/")]
+Results = Annotated[Path, typer.Option(help="results folder")]
+Remeasure = Annotated[
+    int,
+    typer.Option(
+        min=0, max=3, envvar="HARNESS_REMEASURE", show_envvar=False,
+        help="how often steps that other work disturbed are measured again",
+    ),
+]  # fmt: skip
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON")]
+Isolation = Annotated[str, typer.Option(help="fork (from a preloaded server) or spawn (a new interpreter)")]
