@@ -42,6 +42,7 @@ AGAIN = {
     "memory": ("bpe", "train", None),
     "nightly": ("int8", "eval", "perplexity"),
     "self": ("base", "eval", "meter_overhead"),
+    "scaling": ("int8", "eval", "perplexity(view=instructions)"),
 }
 # Those whose cheapest step trains for a while are measured again by `make test-all`.
 QUICK = ("compression_real",)
