@@ -83,13 +83,15 @@ def run_parts(suite: Suite, store: Store, how: How) -> Outcome:
     How a trial ended is no failure of the suite: the outcome is that of the last part, with the counts of all.
     """
     began, statuses, waited = time.monotonic(), Counter[str](), -1
-    before = store.plans(suite.name).get(store.installation)
+    before, changed = store.plans(suite.name).get(store.installation), list[str]()
     while True:
         elsewhere = None if how.engine is None else how.engine.machine()
         plan = plan_of(suite, store, how.isolation, since=how.since, elsewhere=elsewhere)
-        if before is not None and not how.as_json:
-            _say_changes(suite.name, changes(before, jobs(plan), _job_of(store, suite.name)))
-        before = None
+        if before is not None and not plan.waiting:  # cells whose parameters are not chosen yet are not gone
+            changed = changes(before, jobs(plan), _job_of(store, suite.name))
+            before = None
+            if not how.as_json:
+                _say_changes(suite.name, changed)
         store.write_plan(suite.name, plan.to_dict())
         outcome = _sweep(plan, jobs(plan), store, how)
         statuses += outcome.statuses
@@ -101,7 +103,7 @@ def run_parts(suite: Suite, store: Store, how: How) -> Outcome:
     if not how.told:
         return outcome
     if how.as_json:
-        _print_json(plan, outcome, statuses, seconds)
+        _print_json(plan, outcome, statuses, seconds, changed)
     else:
         _say(plan, outcome, statuses, seconds)
     return outcome
@@ -220,13 +222,16 @@ def _others(outcome: Outcome) -> str:
     return f", {count} by other runs meanwhile" if count else ""
 
 
-def _print_json(plan: Plan, outcome: Outcome, statuses: Counter[str], seconds: float) -> None:
+def _print_json(
+    plan: Plan, outcome: Outcome, statuses: Counter[str], seconds: float, changed: Sequence[str]
+) -> None:
     found = {
         "suite": plan.suite.name,
         "statuses": dict(sorted(statuses.items())),
         "already_done": outcome.already,
         "done_elsewhere": dict(sorted(outcome.elsewhere.items())),
         "disturbed": len(outcome.disturbed),
+        "changed": list(changed),
         "stopped": outcome.stopped,
         "seconds": round(seconds, 3),
         "exit_code": outcome.exit_code,
