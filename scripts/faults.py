@@ -7,6 +7,7 @@ Every row runs real sweeps of fake techniques in folders of their own; the rows 
 from __future__ import annotations
 
 import argparse
+import itertools
 import multiprocessing
 import sys
 import time
@@ -81,7 +82,9 @@ def main() -> int:
     tasks = sorted(((name, asked.rounds) for name in names), key=lambda task: -WEIGHTS.get(task[0], 1))
     found: dict[str, Any] = {}
     with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for name, tally in pool.map(one, tasks):
+        together = [task for task in tasks if not rows()[task[0]].alone]
+        alone = [task for task in tasks if task not in together]
+        for name, tally in itertools.chain(pool.map(one, together), map(one, alone)):
             found[name] = tally
             print(f"{name}: {tally.held} of {tally.tried} in {tally.seconds:.0f} s", file=sys.stderr, flush=True)
     found = {name: found[name] for name in names}

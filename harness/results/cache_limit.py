@@ -20,6 +20,7 @@ from harness.results.made import (
     CHECKPOINTS,
     Made,
     Measured,
+    bytes_in,
     finish_removals,
     made_in,
     oldest_first,
@@ -68,11 +69,11 @@ class CacheLimit:
         plans of other suites are read too, once for each.
         """
         touch(self._store.cache, used)
-        every = made_in(self._store.cache, self._measured)
-        held = sum(one.size for one in every)
+        held = bytes_in(self._store.cache, self._measured)
         limit = limit_bytes(self._store.cache, held, self._asked)
         if held <= limit:
             return Trimmed()
+        every = made_in(self._store.cache, self._measured)
         kept = with_parts({*needed(), *self._pending.needed_now(without=suite)}, every)
         later = with_parts(self._pending.needed(without=suite), every)
         free = [one for one in oldest_first(every) if one.step not in kept]

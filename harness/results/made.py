@@ -47,6 +47,16 @@ def made_in(cache: Path, measured: Measured | None = None) -> list[Made]:
     return [found for kind in (CHECKPOINTS, ARTEFACTS) for found in _of_kind(cache, kind, known)]
 
 
+def bytes_in(cache: Path, measured: Measured) -> int:
+    """Bytes of every checkpoint and artefact of a cache, without a list of them: it is asked after every step."""
+    total = 0
+    for kind in (CHECKPOINTS, ARTEFACTS):
+        with contextlib.suppress(OSError), os.scandir(cache / kind) as entries:
+            for entry in entries:
+                total += _measured(kind, entry, measured)[0] if _is_made(entry) else 0
+    return total
+
+
 def touch(cache: Path, steps: Iterable[str]) -> None:
     """Say that what these steps made was used now."""
     for step in steps:
@@ -129,15 +139,26 @@ def _of_kind(cache: Path, kind: str, known: Measured) -> Iterator[Made]:
         return
     for entry in entries:
         with contextlib.suppress(FileNotFoundError):
-            if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+            if _is_made(entry):
                 yield _one(kind, entry, known)
 
 
-def _one(kind: str, entry: os.DirEntry[str], known: Measured) -> Made:
-    path, key = Path(entry.path), entry.inode()
+def _is_made(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+
+
+def _measured(kind: str, entry: os.DirEntry[str], known: Measured) -> tuple[int, frozenset[str]]:
+    """Size and references, looked at once."""
+    key = entry.inode()
     if key not in known:
+        path = Path(entry.path)
         known[key] = (size_of(path), (kind == CHECKPOINTS and _refers(path / SEAL, path.name)) or _NONE)
-    size, refers = known[key]
+    return known[key]
+
+
+def _one(kind: str, entry: os.DirEntry[str], known: Measured) -> Made:
+    path = Path(entry.path)
+    size, refers = _measured(kind, entry, known)
     marker = path / SEAL if kind == CHECKPOINTS else path
     try:
         return Made(kind, path.name, path, size, marker.stat().st_mtime, refers)

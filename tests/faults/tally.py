@@ -99,7 +99,10 @@ def new_world(seed: int) -> Iterator[World]:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a fault, what must hold, and how many rounds the short and the long form take."""
+    """One line of the table: a fault, what must hold, and how many rounds the short and the long form take.
+
+    ``alone``: nothing else may run beside it.
+    """
 
     name: str
     fault: str
@@ -107,6 +110,7 @@ class Row:
     short: int
     long: int
     act: Callable[[World, int], Tally]
+    alone: bool = False
 
     def run(self, world: World, rounds: int) -> Tally:
         """Try it so many times."""
@@ -120,12 +124,12 @@ ROWS: dict[str, Row] = {}
 
 
 def fault(
-    text: str, must: str, *, short: int, long: int
+    text: str, must: str, *, short: int, long: int, alone: bool = False
 ) -> Callable[[Callable[[World, int], Tally]], Callable[[World, int], Tally]]:
     """Make a function a row of the table; ``must`` says what must hold."""
 
     def enter(act: Callable[[World, int], Tally]) -> Callable[[World, int], Tally]:
-        ROWS[act.__name__] = Row(act.__name__, text, must, short, long, act)
+        ROWS[act.__name__] = Row(act.__name__, text, must, short, long, act, alone)
         return act
 
     return enter

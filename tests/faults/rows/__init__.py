@@ -12,10 +12,11 @@ from faults.rows import (
     launchers,
     lengths,
     limits,
+    neighbours,
     reports,
 )
 
-_ORDER = (kills, limits, endings, disk, damage, launchers, interrupts, clocks, lengths, changes, reports)
+_ORDER = (kills, limits, endings, disk, damage, launchers, interrupts, clocks, neighbours, lengths, changes, reports)
 ALL = {
     name: row for module in _ORDER for name, row in tally.ROWS.items() if row.act.__module__ == module.__name__
 }  # fmt: skip
