@@ -58,7 +58,8 @@ def _rows(spec: Mapping[str, Any], columns: Mapping[str, Any]) -> Splits:
 
 
 def _load(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    if Path(str(spec["id"])).exists():
+    place = Path(str(spec["id"]))
+    if not place.is_absolute() and place.exists():  # an absolute one says itself that it is no name on the hub
         raise DataError(f"hub data '{spec['id']}' is a file or folder here, which would be read instead: use path:")
     try:
         import datasets

@@ -163,7 +163,9 @@ def test_what_failed_is_told_and_is_no_candidate(quick, monkeypatch):
     content, question, candidates = quick
     broken = [replace(one, status="failed", reason="no room") if one.key == question.best.key else one
               for one in content.outcomes]  # fmt: skip
+    content.groups(question.which)
     monkeypatch.setitem(content.__dict__, "outcomes", broken)
+    monkeypatch.delitem(content.__dict__, "_groups")  # it is made of them once
     again = question_of(content, model=None, hardware=None, quality=None)
     assert again.best.key != question.best.key and len(candidates_of(content, again)) == len(candidates) - 1
     name = f"{question.best.key[0]} @ {question.best.key[3]}"
