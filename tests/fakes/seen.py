@@ -21,14 +21,14 @@ class Seen(Adapter):
         """How long."""
 
         seconds: float = param(0.3, "how long it takes")
-        slow_node: str = param("", "a node on which it takes three seconds more")
+        slow_node: str = param("", "a node on which it takes six seconds more")
 
     def train(self, job: Job) -> Checkpoint:
         """Sleep between two readings of the clock, which all processes of a machine share."""
         began = time.monotonic()
         told = {"node": os.environ.get("HARNESS_TEST_NODE"), "devices": os.environ.get("CUDA_VISIBLE_DEVICES")}
         print(f"on node {told['node']}", flush=True)
-        time.sleep(self.params.seconds + 3.0 * (told["node"] == self.params.slow_node))
+        time.sleep(self.params.seconds + 6.0 * (told["node"] == self.params.slow_node))
         job.meter.observe("seen", told | {"began": began, "ended": time.monotonic()})
         (job.part("model") / "config.json").write_text("{}")
         return job.checkpoint.with_parts(kind="causal", model=job.output / "model")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from harness import catalogue
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -24,3 +27,10 @@ def no_secrets_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures are drawn elsewhere; here only where they are put counts."""
     monkeypatch.setattr("harness.report.writing.svg", lambda specification: "<svg/>")
+
+
+@pytest.fixture(autouse=True)
+def _forget_planted_techniques() -> Iterator[None]:
+    """Techniques that a test plants are gone with its environment: this ends after what undoes the environment."""
+    yield
+    catalogue.forget()

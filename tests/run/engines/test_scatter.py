@@ -170,10 +170,11 @@ def test_a_full_disk_on_a_machine_ends_the_sweep(store: Store, job: Jobs, machin
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_sweep_records_what_had_begun(store: Store, job: Jobs, number: int, code: int) -> None:
     script = textwrap.dedent("""
-        import json, sys
+        import json, signal, sys
         from fakes.machines import Machines
         from harness.results.store import Store
         from harness.run.scatter import scatter
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs are made deaf to it
         outcome = scatter(json.loads(sys.argv[2]), Store(sys.argv[1]), Machines(2), preload=(), isolation="spawn")
         sys.exit(outcome.exit_code)
     """)
@@ -184,7 +185,11 @@ def test_a_stopped_sweep_records_what_had_begun(store: Store, job: Jobs, number:
     while time.monotonic() < deadline and not all(log.exists() and "half written" in log.read_text() for log in logs):
         time.sleep(0.05)
     child.send_signal(number)
-    assert child.wait(timeout=30) == code
+    try:
+        assert child.wait(timeout=90) == code
+    finally:
+        child.kill()  # nothing of it may live beside the tests that follow
+        child.wait()
     found = store.records("fakes").records
     assert {(record["step"], record["status"]) for record in found} == {("a", "interrupted"), ("b", "interrupted")}
     assert all(record["reason"].startswith("stopped by") for record in found)
