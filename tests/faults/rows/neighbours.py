@@ -19,8 +19,8 @@ from harness.results.record import disturbed
 
 FLAGGED, FALSELY = 0.95, 0.01
 STEP_SECONDS = 0.8
-LOOK_SECONDS = 1.0
-BUSY = 0.03  # share of the cores above which a machine is not quiet
+LOOK_SECONDS = 2.0
+BUSY = 0.05  # share of the cores above which a machine is not quiet
 BURNERS = {
     "CPU": "while True: pass",
     "memory": "held = bytearray(1 << 28)\nwhile True:\n    for at in range(0, 1 << 28, 4096): held[at] = 1",
