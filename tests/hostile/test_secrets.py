@@ -198,7 +198,7 @@ def test_only_variables_named_like_secrets_count() -> None:
         "KEYBOARD": "qwertz-layout-1",
         "PATH": "/usr/bin:/bin",
         "AUTHOR": "Somebody Else 1",
-        "PWD": "/work/main-1",
+        "PWD": "/somewhere/tree-1",
         "MONKEY": "banana-banana-1",
         "GITHUB_TOKEN": "t0k",
         "api_key": "lower-case-77",
