@@ -176,6 +176,20 @@ class Checkpoint:
         return Checkpoint(self.kind, parts).with_parts(model=folder)
 
 
+@dataclass(frozen=True)
+class KeyValues:
+    """What a generation kept of the tokens that it read: the keys and values of every layer, for all prompts together.
+
+    ``held_bytes`` are those of the live tensors (or what the runtime says), ``positions`` the tokens of all prompts
+    that they stand for, ``expected_bytes`` what 2 x layers x key-value heads x head size x positions x bytes of a value
+    gives.
+    """
+
+    held_bytes: int
+    positions: int
+    expected_bytes: int | None = None
+
+
 class Meter(Protocol):
     """What an operation may tell the meter. It never reads a clock itself."""
 
@@ -306,7 +320,10 @@ class Probe:
 
 
 class Scorer(Protocol):
-    """An opened checkpoint, in the runtime that it is meant for. Token ids are lists of int, most recent last."""
+    """An opened checkpoint, in the runtime that it is meant for. Token ids are lists of int, most recent last.
+
+    One that can tell what its last ``generate`` kept has it as its attribute ``key_values`` (``KeyValues`` or None).
+    """
 
     vocabulary_size: int
     max_length: int

@@ -232,6 +232,23 @@ _DECLARED = (
         "Resident memory after the model was opened and before it was used, less the runtime memory.",
     ),
     Metric(
+        "key_value_bytes", "B", "lower", "Key-value cache",
+        "Bytes of the keys and values that lie in memory after a generation, for all prompts of the batch.",
+    ),
+    Metric(
+        "key_value_bytes_per_token", "B/token", "lower", "Key-value cache per token",
+        "The same over the tokens read: of each prompt all of its own and the new ones but the last.",
+    ),
+    Metric(
+        "expected_key_value_bytes", "B", "none", "Key-value cache by arithmetic",
+        "2 x layers x key-value heads x head size x tokens read x bytes of a value (4 at fp32, 2 at other precisions).",
+    ),
+    Metric(
+        "logit_difference", "1", "lower", "Largest difference of a logit",
+        "Largest absolute difference between logits of the model with unmerged adapters and of the merged one as it "
+        "was saved, over fixed token ids.",
+    ),
+    Metric(
         "cuda_peak_allocated_bytes", "B", "lower", "GPU peak allocated",
         "torch.cuda.max_memory_allocated, reset per span.",
     ),

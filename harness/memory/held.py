@@ -66,6 +66,10 @@ class Held:
         """A plain model, by the sizes that a suite gives an architecture."""
         return cls(shape_of_sizes(spec))
 
+    def plain(self) -> Held:
+        """Its weights alone, as the precision has them: adapters merged, nothing that learns, nothing beside it."""
+        return Held(self.shape)
+
     def with_vocabulary(self, entries: int) -> Held:
         """Over a tokenizer of so many entries."""
         return replace(self, shape=replace(self.shape, vocabulary=entries))

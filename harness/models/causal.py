@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.contract import Job
+from harness.contract import Job, KeyValues
 from harness.models import scoring
 from harness.models.completion import complete
+from harness.models.key_values import key_values_of
 from harness.models.live import LiveModel
 from harness.models.loading import autocast, load_model, load_tokenizer
 from harness.models.special import automatic_bos
@@ -29,6 +30,7 @@ class TransformersScorer(LiveModel):
     def __init__(self, model: Any, tokenizer: Any, precision: str) -> None:
         super().__init__(model, tokenizer, precision)
         self.bos_id = automatic_bos(tokenizer)
+        self.key_values: KeyValues | None = None
 
     def log_probabilities(self, sequences: Sequence[Sequence[int]]) -> list[numpy.ndarray]:
         """For each sequence of n tokens, float32 [n-1, vocabulary] of natural log-probabilities."""
@@ -51,11 +53,12 @@ class TransformersScorer(LiveModel):
         device = next(self.model.parameters()).device
         ids = torch.tensor([list(prompt) for prompt in prompts], dtype=torch.long, device=device)
         with torch.no_grad(), autocast(self.precision, device.type):
-            self.model.generate(
+            out = self.model.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=new_tokens,
                 min_new_tokens=new_tokens, do_sample=False, use_cache=True, streamer=_Streamer(on_tokens),
-                pad_token_id=0,
+                pad_token_id=0, return_dict_in_generate=True,
             )  # fmt: skip
+        self.key_values = key_values_of(out.past_key_values, self.model.config, len(prompts), self.precision)
 
 
 class _Streamer:

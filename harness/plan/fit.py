@@ -44,7 +44,10 @@ class State:
         trained = self.trained or (stage.learns and "model" in adapter.gives)
         kind = self.kind_with_weights if "model" in adapter.gives else self.kind
         last = None if adapter.ends is None else f"{stage.call.name} {adapter.ends}"
-        return State(adapter.makes_kind or kind, self.parts | adapter.gives, trained, self.architecture, last)
+        parts = self.parts | adapter.gives
+        if "model" in adapter.gives:  # adapters over the old one were merged into it, or are made anew
+            parts -= {"peft"} - adapter.gives
+        return State(adapter.makes_kind or kind, parts, trained, self.architecture, last)
 
     @property
     def kind_with_weights(self) -> str:

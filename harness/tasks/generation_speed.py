@@ -1,7 +1,8 @@
 """``generation_speed``: greedy generation timed at every token, at a stated batch and stated lengths.
 
 The clock starts at the call of generate and is read when each column of new tokens comes out, so prefill and decode
-are both timed directly and never obtained by subtracting one run from another.
+are both timed directly and never obtained by subtracting one run from another. The key-value cache is looked at when
+the last generation is over.
 """
 
 from __future__ import annotations
@@ -11,20 +12,21 @@ import statistics
 from dataclasses import dataclass
 from time import perf_counter
 
-from harness.contract import Job, Scorer, Task, param
+from harness.contract import Job, KeyValues, Scorer, Task, param
 from harness.errors import InvalidMeasurement, StepError
 
 
 class GenerationSpeed(Task):
     """Time to first token, inter-token latency, prefill and decode tokens per second."""
 
-    summary = "time to first token, inter-token latency, prefill and decode speed"
+    summary = "time to first token, latency, prefill and decode speed, bytes of the key-value cache"
     requires = ("torch", "transformers")
     needs = frozenset({"model"})
     needs_trained_weights = False
     metrics = (
         "time_to_first_token_seconds", "inter_token_latency_seconds",
         "prefill_tokens_per_second", "decode_tokens_per_second",
+        "key_value_bytes", "key_value_bytes_per_token", "expected_key_value_bytes",
     )  # fmt: skip
 
     @dataclass(frozen=True)
@@ -62,6 +64,17 @@ class GenerationSpeed(Task):
         ):
             job.meter.sample(name, values)
             job.meter.metric(name, statistics.median(values))
+        _tell_kept(getattr(scorer, "key_values", None), job)
+
+
+def _tell_kept(kept: KeyValues | None, job: Job) -> None:
+    """Record what the last generation kept of the tokens that it read, where the runtime says."""
+    if kept is None:
+        return
+    job.meter.metric("key_value_bytes", kept.held_bytes)
+    job.meter.metric("key_value_bytes_per_token", kept.held_bytes / kept.positions)
+    if kept.expected_bytes is not None:
+        job.meter.metric("expected_key_value_bytes", kept.expected_bytes)
 
 
 def _prompts(scorer: Scorer, batch: int, length: int) -> list[list[int]]:

@@ -107,6 +107,10 @@ def test_a_real_model(score, open_it, request, name):
     meter = score(GenerationSpeed, scorer, params={**PARAMS, "prompt_tokens": 64, "new_tokens": 8})
     assert len(meter.samples["inter_token_latency_seconds"]) == 3 * 7
     assert all(value > 0 for values in meter.samples.values() for value in values)
+    heads = {"llama": 2, "gpt2": 4}[name]
+    assert meter.metrics["key_value_bytes"] == 2 * 2 * heads * 16 * 2 * (64 + 7) * 4
+    assert meter.metrics["key_value_bytes_per_token"] == 2 * 2 * heads * 16 * 4
+    assert meter.metrics["expected_key_value_bytes"] == meter.metrics["key_value_bytes"]
 
 
 def test_a_quantised_model_with_adapters_generates(score, open_it, run, llama):
