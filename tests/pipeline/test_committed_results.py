@@ -18,7 +18,8 @@ from harness.results.store import Store
 from harness.run.launcher import run
 
 ROOT = Path(__file__).resolve().parents[2]
-SUITES = sorted(path.stem for path in (ROOT / "suites").glob("*.yaml"))
+# Some suites are for users to begin with: they have no results until somebody measures and commits them.
+SUITES = sorted(path.stem for path in (ROOT / "suites").glob("*.yaml") if (ROOT / "results" / path.stem).is_dir())
 # One cheap step of each suite, by technique, operation and task, which is measured again here with what it needs.
 AGAIN = {
     "quick": ("int8", "eval", "perplexity"),
@@ -74,6 +75,10 @@ def planned(suite: str, shipped_suite: Callable[[str], Path]) -> Plan:
     return plan(load(shipped_suite(suite)), tried=tried)
 
 
+def test_no_suite_has_lost_its_results() -> None:
+    assert set(AGAIN) == set(SUITES)
+
+
 def test_every_cell_that_can_run_here_is_committed(suite: str, planned: Plan) -> None:
     done = committed(suite)
     missing = [f"{step.method_text} {step.operation}" for step in planned.steps
@@ -118,7 +123,6 @@ def test_the_numbers_of_a_record_agree_with_each_other(suite: str) -> None:
     "suite", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SUITES], indirect=True
 )
 def test_one_cell_measured_again_gives_the_same(suite: str, planned: Plan, tmp_path: Path) -> None:
-    assert suite in AGAIN, f"name one cheap step of {suite} in AGAIN"
     method, operation, task = AGAIN[suite]
     target = next(step for step in planned.steps if _is(step, method, operation, task))
     wanted = _with_needs(planned, target.id)
