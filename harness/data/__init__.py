@@ -19,7 +19,7 @@ from harness.data.splits import SPLITS
 from harness.errors import DataError, did_you_mean
 
 KINDS = ("source", "local", "hub")
-_IDENTITY = ("kind", "id", "revision", "subset", "columns", "view", "fingerprint")
+_IDENTITY = ("kind", "id", "revision", "commit", "subset", "columns", "view", "fingerprint")
 
 
 def views_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
@@ -76,7 +76,10 @@ def _open_prepared(spec: Mapping[str, Any], path: Path) -> PreparedDataset:
 
 def _identity(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What a prepared file must agree on with the spec that asks for it: everything but where the data lies."""
-    return {key: spec[key] for key in _IDENTITY if spec.get(key) is not None}
+    found = {key: spec[key] for key in _IDENTITY if spec.get(key) is not None}
+    if "commit" in found:  # which says more than the name that it had when it was fetched
+        del found["revision"]
+    return found | ({"split": spec["split"]} if spec["kind"] == "hub" and spec.get("split") else {})
 
 
 def _kind(spec: Mapping[str, Any]) -> str:

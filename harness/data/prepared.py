@@ -47,6 +47,12 @@ class PreparedDataset:
         check_view(self.name, name, split, tuple(counts))
         if not counts[name].get(split):
             raise DataError(f"data '{self.name}' has no item in the {split} split of the view '{name}'")
+        return self.items(name, split)
+
+    def items(self, name: str, split: str) -> list[Any]:
+        """The same without an error for an empty split."""
+        if not self.manifest["counts"][name].get(split):
+            return []
         if (name, split) not in self._read:
             with _opened(self.path) as archive:
                 lines = _content(archive, f"{name}/{split}.jsonl").decode("utf-8").split("\n")
