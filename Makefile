@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTED := gguf gptq torchao
 
-.PHONY: help setup environments bench test test-all lint benchmarks calibration faults schema ngram embedded clean
+.PHONY: help setup environments bench test test-all lint benchmarks calibration faults docs schema ngram embedded clean
 
 help:
 	@echo "make bench       set up, run suites/quick.yaml, show the table, write reports/quick/"
@@ -16,6 +16,7 @@ help:
 	@echo "make benchmarks  speed of the harness itself (pytest-benchmark)"
 	@echo "make calibration  how often alarms are wrong, and how soon they are right (docs/calibration.md)"
 	@echo "make faults      kill, starve and confuse real sweeps, and count what held (docs/faults.md, 20 minutes)"
+	@echo "make docs        write docs/techniques and the tables of docs/metrics.md from the code, the claims and the records"
 	@echo "make embedded    train the embedded model again (half an hour) and put it into the package"
 	@echo "make ngram       recompute the n-gram reference of the embedded data"
 
@@ -59,6 +60,10 @@ calibration: setup
 
 faults: setup
 	$(BIN)/python scripts/faults.py
+
+docs: setup
+	$(BIN)/python scripts/technique_pages.py
+	$(BIN)/python scripts/metric_tables.py
 
 schema: setup
 	$(BIN)/python -c "from harness.plan.suite import to_schema; print(to_schema(), end='')" > suites/suite.schema.json

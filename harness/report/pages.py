@@ -30,7 +30,12 @@ def html(document: Document) -> str:
 
 def markdown(document: Document) -> str:
     """The same report as Markdown that a code host shows, figures as links to the SVG files."""
-    text = _environment(False).get_template("page.md.j2").render(document=document)
+    return from_template("page.md.j2", document=document)
+
+
+def from_template(name: str, **given: Any) -> str:
+    """Markdown by the template ``name``, which has the filters of a report's."""
+    text = _environment(False).get_template(name).render(**given)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -44,7 +49,9 @@ def _environment(escape: bool) -> jinja2.Environment:
         keep_trailing_newline=True,
         finalize=_shown,
     )
-    environment.filters.update(md=_escape_markdown, mdcode=_code_block, json=_script_json, breakable=_breakable)
+    environment.filters.update(
+        md=_escape_markdown, mdcode=_code_block, json=_script_json, breakable=_breakable, prose=_prose, fenced=_fenced
+    )
     return environment
 
 
@@ -62,6 +69,19 @@ def _escape_markdown(text: Any) -> str:
     """Text that Markdown shows as it is, on one line; no markup in a name survives."""
     plain = one_line(text).replace("&", "&amp;").replace("<", "&lt;")
     return _LINE_START.sub(r"\1\\\2", _SPECIAL.sub(r"\\\1", plain)) if plain != "-" else plain
+
+
+def _fenced(text: Any) -> str:
+    """Lines within a fence of three backticks, which they cannot end."""
+    return clean(text).replace("```", "` ` `")
+
+
+def _prose(text: Any) -> str:
+    """Text of ours in which ``code`` stands between backticks, which stays code; the rest as other text."""
+    parts = re.split(r"``?([^`|]+)``?", str(text))
+    return "".join(
+        f"`{one_line(part)}`" if place % 2 else _escape_markdown(f"x{part}x")[1:-1] for place, part in enumerate(parts)
+    )
 
 
 def _breakable(text: Any) -> markupsafe.Markup:
