@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.contract import Budget, Hardware
 from harness.errors import SuiteError, UsageError, did_you_mean
-from harness.memory.published import PUBLISHED
+from harness.models.published import PUBLISHED
 from harness.metrics import METRICS
 from harness.parameters import build_params
 from harness.plain_text import one_line
@@ -50,7 +50,7 @@ class Side:
 
 @dataclass(frozen=True)
 class AtScale:
-    """Two methods on a published shape (``harness.memory.published``) whose memory is predicted, on GPUs.
+    """Two methods on a published shape (``harness.models.published``) whose memory is predicted, on GPUs.
 
     ``ranks`` share the work of a side with ``zero``; the other side is one process.
     """

@@ -26,7 +26,12 @@ ARCHITECTURES = {"llama": "causal", "gpt2": "causal", "bert": "masked", "t5": "s
 
 
 def configuration(spec: Mapping[str, Any]) -> Any:
-    """Return the transformers configuration of an architecture specification (sizes default to small ones)."""
+    """Return the transformers configuration of an architecture specification (sizes default to small ones).
+
+    One that holds a whole ``configuration``, as in ``config.json``, is taken at its word.
+    """
+    if "configuration" in spec:
+        return _given(spec["configuration"])
     name = spec.get("architecture", "llama")
     if name not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
@@ -35,6 +40,18 @@ def configuration(spec: Mapping[str, Any]) -> Any:
     if sizes["hidden_size"] % sizes["heads"]:
         raise ModelError(f"hidden_size {sizes['hidden_size']} is not a multiple of heads {sizes['heads']}")
     return _MAKERS[name](sizes, bool(spec.get("tie_embeddings", True)))
+
+
+def _given(configuration: Mapping[str, Any]) -> Any:
+    from transformers import AutoConfig
+
+    kind = configuration["model_type"]
+    rest = {name: value for name, value in configuration.items() if name != "model_type"}
+    try:
+        return AutoConfig.for_model(kind, **rest)
+    except (KeyError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"no model of type '{kind}' can be made of this configuration: {reason}") from error
 
 
 def kind_of_configuration(config: Mapping[str, Any]) -> str:

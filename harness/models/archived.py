@@ -16,6 +16,7 @@ from typing import Any
 from harness.contract import Checkpoint, Job
 from harness.errors import StepError
 from harness.models.checkpoint import weight_files
+from harness.models.drawn import is_drawn
 from harness.models.inspect import check_groups, safetensors_header
 from harness.models.stored import read_tensors, write_in_16_bits
 
@@ -30,6 +31,8 @@ def folder_of_that_time(job: Job, folder: Path, name: str, group_size: int | Non
     config = json.loads((source / "config.json").read_text())
     if already := config.get("quantization_config"):
         raise StepError(f"{already['quant_method']} weights are quantised already: {name} needs the plain ones")
+    if is_drawn(source):
+        raise StepError(f"{name} reads weights from files, and those of a random model of this size are in none")
     check_groups(source, group_size)
     (folder / "config.json").write_text(json.dumps(_config_of_that_time(config, name)))
     for file in (*weight_files(source), *source.glob("*.safetensors.index.json")):

@@ -11,6 +11,7 @@ from typing import Any
 from harness.contract import Checkpoint
 from harness.errors import StepError
 from harness.models.checkpoint import content_hash, weight_files
+from harness.models.drawn import drawn_bytes, is_drawn
 
 MODEL_PARTS = ("model", "peft")
 ALIGNMENT_PARTS = ("reward", "reference")
@@ -131,7 +132,7 @@ def inspect_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def shipped_bytes(checkpoint: Checkpoint, name: str) -> int:
     """Bytes of the files of one part that a user would ship."""
-    return sum(item.stat().st_size for item in part_files(checkpoint, name))
+    return sum(item.stat().st_size for item in part_files(checkpoint, name)) + drawn_bytes(checkpoint.parts[name])
 
 
 def part_files(checkpoint: Checkpoint, name: str) -> list[Path]:
@@ -146,7 +147,7 @@ def part_files(checkpoint: Checkpoint, name: str) -> list[Path]:
 def weight_bytes(checkpoint: Checkpoint) -> int:
     """Bytes of the weight files of the model and its adapters."""
     paths = [checkpoint.parts[name] for name in MODEL_PARTS if name in checkpoint.parts]
-    return sum(_bytes_of_weights(item) for path in paths for item in weight_files(path))
+    return sum(drawn_bytes(path) + sum(map(_bytes_of_weights, weight_files(path))) for path in paths)
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> int:
@@ -192,7 +193,7 @@ def _gguf_types(file: Path) -> dict[str, int]:
 
 
 def _stored_types(path: Path) -> Counter[str]:
-    found: Counter[str] = Counter()
+    found: Counter[str] = Counter({"BF16": drawn_bytes(path)} if is_drawn(path) else {})
     for file in weight_files(path):
         if file.suffix == ".safetensors":
             for tensor in safetensors_header(file).values():

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from harness.contract import Checkpoint, Hardware
 from harness.errors import ModelError, StepError
+from harness.hub.cache import label_of
 from harness.models.architectures import auto_class
+from harness.models.drawn import draw, is_drawn
 from harness.models.inspect import describe_model, quantized_storage
 
 # A model is data. Code that lies beside it is never run, and transformers is told so at every opening: where nothing is
@@ -146,13 +149,32 @@ def _load_weights(
         _say_once("bitsandbytes")
     if quantization is not None:
         options["quantization_config"] = quantization
+    options |= {"dtype": dtype, "weights_only": True}
     try:
-        model = auto.from_pretrained(path, dtype=dtype, weights_only=True, **SAFELY, **options)
+        if is_drawn(Path(path)):
+            model = draw(auto, Path(path), hardware.device, **options)
+        else:
+            model, told = auto.from_pretrained(path, output_loading_info=True, **SAFELY, **options)
+            if not stored_quantized:
+                _check_whole(told["missing_keys"], Path(path), auto)
     except (OSError, ValueError, SafetensorError, UnpicklingError) as error:
-        raise ModelError(f"cannot load the model in {Path(path).name}: {str(error).splitlines()[0]}") from error
+        raise ModelError(f"cannot load the model in {label_of(Path(path))}: {str(error).splitlines()[0]}") from error
     if stored_quantized:
         _hold_the_rest_in(dtype, model)
-    return model if "device_map" in options else model.to(hardware.device)
+    return model.to(hardware.device) if quantization is None and not stored_quantized else model
+
+
+def _check_whole(missing: Collection[str], path: Path, auto: Any) -> None:
+    """``ModelError`` where weights are not in the files: transformers would draw them at random and only warn.
+
+    Without a head nothing is scored by what an encoder may have beside it (a pooler), so that it may be missing.
+    """
+    if missing and auto.__name__ != "AutoModel":
+        shown = ", ".join(sorted(missing)[:3])
+        raise ModelError(
+            f"{label_of(path)} lacks {len(missing)} weights of the model that its config.json describes, as {shown}: "
+            f"{auto.__name__.removeprefix('AutoModelFor')} would be scored with random ones"
+        )
 
 
 def _hold_the_rest_in(dtype: Any, model: Any) -> None:

@@ -23,6 +23,7 @@ from harness.plan.document import Document, Path_, read, read_text
 from harness.plan.expression import parse
 from harness.plan.form_errors import validate
 from harness.plan.methods import ResolvedMethod, ResolvedTask, Resolver, Table
+from harness.plan.shapes import SIZES
 from harness.plan.sources import DataSource, ModelSource, Recipe
 from harness.plan.suite_file import BudgetForm, ModelForm, RuleForm, SuiteForm, SweepForm, TuneForm, to_schema
 
@@ -166,7 +167,7 @@ class _Loader:
         if form.hub is not None:
             return sources.hub_model(name, form.hub, form.revision or "main")
         assert form.architecture is not None
-        sizes = {key: value for key in sources.SIZES if (value := getattr(form, key)) is not None}
+        sizes = {key: value for key in SIZES if (value := getattr(form, key)) is not None}
         recipe = None if form.from_ is None else self._recipe(name, form)
         return sources.architecture_model(name, form.architecture, sizes, recipe)
 

@@ -13,7 +13,7 @@ from harness.contract import Budget, Hardware, Modifier, TrainingParams
 from harness.errors import ModelError, UsageError
 from harness.memory.held import Held
 from harness.memory.prediction import predict_opened, predict_training
-from harness.memory.published import PUBLISHED
+from harness.models.published import PUBLISHED
 from harness.plan.memory import OPENED, held_model, predict_method
 from harness.plan.methods import Resolver
 from harness.report.memory import holds

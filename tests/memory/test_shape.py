@@ -7,7 +7,7 @@ import torch
 import transformers
 
 from harness.errors import ModelError
-from harness.memory.published import PUBLISHED
+from harness.models.published import PUBLISHED
 from harness.memory.shape import shape_of, shape_of_sizes
 from harness.models.architectures import ARCHITECTURES, auto_class, configuration
 

@@ -33,6 +33,41 @@ def test_random_weights_are_of_the_kind_of_their_architecture(architecture, kind
     assert model_source(f"random:{architecture}(layers=1)", {}, tmp_path).kind == kind
 
 
+@pytest.mark.parametrize(
+    ("word", "kind", "model_type"),
+    [
+        ("llama-3-8b", "causal", "llama"), ("distilbert-base(seed=3)", "masked", "distilbert"),
+        ("t5-small", "seq2seq", "t5"),
+    ],
+)
+def test_a_published_shape_is_named_like_the_model(word, kind, model_type, tmp_path):
+    found = model_source(f"random:{word}", {}, tmp_path)
+    assert (found.word, found.kind, found.trained) == (f"random:{word}", kind, False)
+    assert found.spec["configuration"]["model_type"] == model_type
+    assert found.spec["seed"] == (3 if "seed" in word else 0)
+    assert found.parts == {"model", "config"}
+
+
+def test_a_name_that_is_both_is_the_published_model_unless_sizes_are_given(tmp_path):
+    assert model_source("random:gpt2", {}, tmp_path).spec["configuration"]["n_layer"] == 12
+    assert model_source("random:gpt2(seed=1)", {}, tmp_path).spec["configuration"]["n_layer"] == 12
+    assert model_source("random:gpt2(layers=2)", {}, tmp_path).spec["layers"] == 2
+
+
+def test_a_configuration_file_is_a_shape(tmp_path):
+    config = {"model_type": "llama", "hidden_size": 64, "architectures": ["LlamaForCausalLM"], "auto_map": {"x": "a.B"}}
+    (tmp_path / "shape").mkdir()
+    (tmp_path / "shape" / "config.json").write_text(json.dumps(config))
+    found = model_source("random:./shape/config.json(seed=2)", {}, tmp_path)
+    assert found.spec == {
+        "kind": "random", "seed": 2,
+        "configuration": {"model_type": "llama", "hidden_size": 64, "architectures": ["LlamaForCausalLM"]},
+    }  # fmt: skip
+    assert model_source("random:./shape(seed=2)", {}, tmp_path).identity == found.identity
+    (tmp_path / "shape" / "config.json").write_text(json.dumps(config | {"hidden_size": 128}))
+    assert model_source("random:./shape(seed=2)", {}, tmp_path).identity != found.identity
+
+
 def test_a_model_folder_gives_its_kind_and_parts(tmp_path):
     folder(tmp_path / "m")
     assert model_source("./m", {}, tmp_path).kind == "causal"
@@ -59,6 +94,12 @@ def test_a_path_is_no_part_of_the_identity_and_the_content_is(tmp_path):
         ("./bare", "'./bare' has a config.json but no weights"),
         ("hub:a b", "'a b' is not a hub id"),
         ("random:lama", "unknown architecture 'lama'; did you mean 'llama'"),
+        ("random:llama-3-9b", "unknown architecture 'llama-3-9b'; did you mean 'llama-3-8b'"),
+        ("random:llama-3-8b(layers=2)", "'random:llama-3-8b' has no parameter 'layers'; it has seed"),
+        ("random:./none.json", "random:./none.json cannot be read: No such file"),
+        ("random:./empty.json", "random:./empty.json is no model configuration: it has no model_type"),
+        ("random:./cut.json", "random:./cut.json is not valid JSON"),
+        ("random:./four.json", "random:./four.json describes quantised weights"),
         ("random:llama(size=1)", "has no parameter 'size'"),
         ("random:llama(layers=0)", "layers=0 must be at least 1"),
     ],
@@ -67,6 +108,9 @@ def test_models_that_are_none(word, message, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare" / "config.json").write_text("{}")
+    (tmp_path / "empty.json").write_text("{}")
+    (tmp_path / "cut.json").write_text("{")
+    (tmp_path / "four.json").write_text('{"model_type": "llama", "quantization_config": {"bits": 4}}')
     with pytest.raises(UsageError) as caught:
         model_source(word, {}, tmp_path)
     assert message in str(caught.value)

@@ -20,6 +20,11 @@ def _gpt2(hidden: int, layers: int, heads: int, **rest: Any) -> dict[str, Any]:
             "n_positions": 1024, **rest}  # fmt: skip
 
 
+# The class that each type of them is, as its ``config.json`` names it.
+LANGUAGE_MODELS = {
+    "llama": "LlamaForCausalLM", "gpt2": "GPT2LMHeadModel", "bert": "BertForMaskedLM",
+    "distilbert": "DistilBertForMaskedLM", "t5": "T5ForConditionalGeneration", "bart": "BartForConditionalGeneration",
+}  # fmt: skip
 _LLAMA_3 = {"vocab_size": 128_256, "max_position_embeddings": 8192, "num_key_value_heads": 8}
 
 # Touvron et al. 2023 (arXiv:2302.13971, 2307.09288); Llama 3 (arXiv:2407.21783); Radford et al. 2019; Sanh et al. 2019;
