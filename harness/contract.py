@@ -272,7 +272,8 @@ class Job:
     ``probe(budget, memory_bytes)`` trains the stage for a few steps in a process of its own that may take so much
     memory above what it begins with (None: all there is), for tasks that measure training; with ``give_back=True`` its
     heap returns what is freed to the system at once. ``inputs`` are the
-    checkpoints that parameters name by a method (``reward=``, ``judge=``).
+    checkpoints that parameters name by a method (``reward=``, ``judge=``), ``named`` what a task's parameters name
+    outside the suite.
     """
 
     params: Any
@@ -292,6 +293,7 @@ class Job:
     rank: int = 0
     probe: Callable[..., Probe] | None = None
     inputs: Mapping[str, Checkpoint] = field(default_factory=dict)
+    named: Named | None = None
 
     def __post_init__(self) -> None:
         self.budget = self.budget.of_stage(self.params)
@@ -489,12 +491,22 @@ class Modifier(Adapter):
         raise NotImplementedError(f"{type(self).__name__} must define modify(setup)")
 
 
+@dataclass(frozen=True)
+class Named:
+    """What parameters name outside the suite: ``content`` determines the result, by hash or version, and enters the
+    step's id; ``paths`` are where a worker finds it, and do not.
+    """
+
+    content: Mapping[str, str]
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+
 class Task:
     """One thing that is measured on an opened checkpoint; with ``measures_training``, on the training that makes it.
 
     Such a task is given the adapter instead of a scorer, and the checkpoint that the stage would begin with.
     For one with ``opens`` False nothing is opened: it is given None.
-    ``methods`` names parameters that are methods: what they make, from the model, in fp32 and with seed 0 whatever the
+    ``preload`` are imports that a sweep with this task pays for once. ``methods`` names parameters that are methods: what they make, from the model, in fp32 and with seed 0 whatever the
     method that is scored, is in the job's ``inputs``.
     """
 
@@ -505,6 +517,7 @@ class Task:
     needs_trained_weights: ClassVar[bool] = True
     compares_with_reference: ClassVar[bool] = False
     methods: ClassVar[tuple[str, ...]] = ()
+    preload: ClassVar[tuple[str, ...]] = ()
     measures_training: ClassVar[bool] = False
     opens: ClassVar[bool] = True
     metrics: ClassVar[tuple[str, ...]] = ()
@@ -515,6 +528,13 @@ class Task:
 
     def view(self) -> str | None:
         """The data view that this task scores, or None."""
+        return None
+
+    def named(self, folder: Path) -> Named | None:
+        """What the parameters name in files, from ``folder``, or in packages; ``UsageError`` where it cannot be used.
+
+        Asked by the plan: nothing heavy is imported, and no code that lies there is executed.
+        """
         return None
 
     def conflict(self, chain: Sequence[Adapter], inputs: Mapping[str, Sequence[Adapter]]) -> str | None:

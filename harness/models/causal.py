@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.contract import Job, KeyValues
-from harness.models import scoring
+from harness.models import continuations, scoring
 from harness.models.completion import complete
 from harness.models.key_values import key_values_of
 from harness.models.live import LiveModel
@@ -39,6 +39,10 @@ class TransformersScorer(LiveModel):
     def target_log_probabilities(self, sequences: Sequence[Sequence[int]]) -> list[numpy.ndarray]:
         """For each sequence of n tokens, float32 [n-1]: the log-probability of each token after the first."""
         return scoring.target_log_probabilities(self.model, sequences, self.precision)
+
+    def continuations(self, pairs: Sequence[continuations.Pair]) -> list[continuations.Continued]:
+        """For each context and continuation, how likely its tokens are; what pairs share is computed once."""
+        return continuations.score(self.model, pairs, self.precision)
 
     def complete(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
         """Greedy continuation of each prompt until the end of text, at most ``new_tokens`` ids."""

@@ -24,7 +24,8 @@ from harness.plain_text import encodable
 Value = "int | float | bool | str | None | Method | tuple[Value, ...]"
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*")
+# A name, or a path that says itself that it is one.
+_WORD = re.compile(r"(?:(?:\.{1,2}/)+|/|~/)[A-Za-z0-9_][A-Za-z0-9_./-]*|[A-Za-z_][A-Za-z0-9_./-]*")
 _NUMBER = re.compile(r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 _SPACE = re.compile(r"\s*")
 _CONSTANTS: dict[str, bool | None] = {

@@ -14,10 +14,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 from harness import catalogue, contract
-from harness.contract import Adapter, Budget, Modifier, Task, TrainingParams
+from harness.contract import Adapter, Budget, Modifier, Named, Task, TrainingParams
 from harness.errors import MethodError, UsageError, did_you_mean
 from harness.plan.expression import Call, Method, Stage, parse, parse_call, value_text
 
@@ -70,6 +71,20 @@ class ResolvedTask(ResolvedCall):
 
     kind: type[Task] = Task
     task: Task = field(default_factory=lambda: Task(None))
+    named: Named | None = None
+
+    @cached_property
+    def identity(self) -> str:
+        """The same, and the content of what the parameters name outside the suite."""
+        if self.named is None:
+            return super().identity
+        return canonical_json(json.loads(super().identity) | {"content": dict(self.named.content)})
+
+    def document(self) -> dict[str, Any]:
+        """The same, and where a worker finds what the parameters name."""
+        if self.named is None:
+            return super().document()
+        return super().document() | {"content": dict(self.named.content), "paths": dict(self.named.paths)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,9 +173,13 @@ class ResolvedMethod:
 
 
 class Resolver:
-    """Turns expressions into resolved methods and tasks; the same meaning gives the same object."""
+    """Turns expressions into resolved methods and tasks; the same meaning gives the same object.
 
-    def __init__(self) -> None:
+    Files that tasks name are looked for from ``folder``.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder or Path()
         self._adapters: dict[str, ResolvedAdapter] = {}
         self._stages: dict[str, ResolvedStage] = {}
         self._methods: dict[str, ResolvedMethod] = {}
@@ -188,7 +207,11 @@ class Resolver:
             module = catalogue.task_module(call.name)
             written = frozenset(key for key, _ in methods if getattr(params, key) != _defaults(kind.Params)[key])
             text = canonical_call(call.name, params, written)
-            found.append(ResolvedTask(call.name, module, params, text, tuple(methods), kind=kind, task=kind(params)))
+            task = kind(params)
+            named = task.named(self._folder)
+            found.append(
+                ResolvedTask(call.name, module, params, text, tuple(methods), kind=kind, task=task, named=named)
+            )
         return found
 
     def _with_methods(self, kind: type[Task], given: dict[str, Any]) -> dict[str, Any]:

@@ -120,7 +120,7 @@ class _Loader:
             told, better = one_line(self.name, 60), slug(self.name, "suite")
             said = f"'{told}' cannot be a suite's name, which is a folder's too; write e.g. name: {better}"
             document.fail(said, ("name",))
-        self.resolver = Resolver()
+        self.resolver = Resolver(folder)
         self.models: dict[str, ModelSource] = {}
         self.data: dict[str, DataSource] = {}
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import environments, plain_json
+from harness.catalogue import load_task
 from harness.contract import MEASUREMENT_VERSION
 from harness.environments import MAIN
 from harness.errors import UsageError
@@ -33,6 +34,7 @@ from harness.run.server import OPEN_A_GPU, PRELOAD
 from harness.run.service import ServerGone, Service
 from harness.run.supervise import Terminated, supervise
 
+OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
 OTHERS_SECONDS = 1.0  # between two looks at what launchers of other machines have left
 
 
@@ -55,7 +57,7 @@ def run(
         raise UsageError(f"unknown isolation mode '{isolation}'; known are {', '.join(ISOLATION_MODES)}")
     agenda = Agenda(jobs)
     with store.lock():
-        sweep = _Sweep(store, isolation, tuple(preload), tuple(command), on_event)
+        sweep = _Sweep(store, isolation, with_tasks(preload, agenda.runnable), tuple(command), on_event)
         try:
             with terminable():
                 sweep.run(agenda, canary=canary)
@@ -230,9 +232,12 @@ def environment_name(job: Mapping[str, Any]) -> str:
 
 
 def variables_of(job: Mapping[str, Any]) -> dict[str, str]:
-    """Variables of a job's workers: threads and devices, and what its environment is defined with."""
+    """Variables of a job's workers: threads and devices, and what its environment is defined with.
+
+    Whatever they need of the hub was fetched before: nothing of theirs asks it for anything.
+    """
     own = environments.variables(environment_name(job), threads_of(job["hardware"]))
-    return thread_environment(job["hardware"]) | own
+    return thread_environment(job["hardware"]) | OFFLINE | own
 
 
 def started(job: Mapping[str, Any], preload: Sequence[str], log: Path) -> Service:
@@ -244,6 +249,15 @@ def started(job: Mapping[str, Any], preload: Sequence[str], log: Path) -> Servic
     if preload and own is not None:
         preload = own
     return Service(python, preloaded(preload, job["hardware"]), variables_of(job), log, held)
+
+
+def with_tasks(preload: Sequence[str], jobs: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """What servers import for a sweep: ``preload``, and what the tasks of these jobs pay for once."""
+    found = dict.fromkeys(preload)
+    for module in dict.fromkeys(job["task"]["module"] for job in jobs if job.get("task")):
+        with contextlib.suppress(UsageError):  # a task that cannot be imported fails its own steps
+            found |= dict.fromkeys(load_task(module).preload if preload else ())
+    return tuple(found)
 
 
 def preloaded(packages: Sequence[str], hardware: Mapping[str, Any]) -> tuple[str, ...]:

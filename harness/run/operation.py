@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.catalogue import load_adapter, load_task
-from harness.contract import Adapter, Budget, Checkpoint, Dataset, Hardware, Job, TrainingSetup
+from harness.contract import Adapter, Budget, Checkpoint, Dataset, Hardware, Job, Named, TrainingSetup
 from harness.errors import DataError, StepError
 from harness.parameters import build_params
 from harness.run.meter import Meter
@@ -128,6 +128,7 @@ def _request(job: Mapping[str, Any], adapter: Any, task: Any, modifiers: list[An
         artefacts=_artefacts(job, scratch),
         model=dict(job.get("model") or {}),
         inputs=_inputs(job),
+        named=_named(job.get("task") or {}),
     )
 
 
@@ -161,6 +162,11 @@ def _inputs(job: Mapping[str, Any]) -> dict[str, Checkpoint]:
     from harness.models.checkpoint import load
 
     return {name: load(Path(job["cache"]), step) for name, step in job["inputs"].items()}
+
+
+def _named(task: Mapping[str, Any]) -> Named | None:
+    """What the plan found of what a task's parameters name outside the suite."""
+    return Named(task["content"], task.get("paths") or {}) if "content" in task else None
 
 
 def _make(job: Mapping[str, Any], adapter: Any, request: Job, meter: Meter) -> None:

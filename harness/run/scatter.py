@@ -26,7 +26,7 @@ from harness.run.claims import Claims
 from harness.run.engines import Demand, Ended, Engine, demand_of
 from harness.run.environment import ISOLATION_MODES
 from harness.run.events import Listener, Lost, Outcome, StepStarted, SweepFinished, Tick, Waiting
-from harness.run.launcher import OTHERS_SECONDS, running_file, terminable
+from harness.run.launcher import OTHERS_SECONDS, running_file, terminable, with_tasks
 from harness.run.log import tail
 from harness.run.server import PRELOAD
 from harness.run.supervise import KILL_SECONDS, TERM_SECONDS, TICK_SECONDS, Terminated
@@ -56,7 +56,7 @@ def scatter(
     agenda = Agenda(jobs)
     with store.lock():
         engine.check(store.cache.absolute())
-        sweep = _Scatter(store, engine, Books(store, isolation, preload, command, on_event))
+        sweep = _Scatter(store, engine, Books(store, isolation, with_tasks(preload, agenda.runnable), command, on_event))
         try:
             with terminable():
                 sweep.run(agenda)
