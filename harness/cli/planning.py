@@ -12,6 +12,7 @@ from harness.errors import StoreError, UsageError, did_you_mean
 from harness.plan.job import jobs
 from harness.plan.machine import Machine
 from harness.plan.plan import Plan, plan
+from harness.plan.sources import DataSource, hub_word
 from harness.plan.steps import Step
 from harness.plan.suite import Suite, load
 from harness.redaction import redacted
@@ -62,6 +63,10 @@ def plan_of(
 
 def write_jobs(made: Plan, folder: Path) -> int:
     """Write one job file per step that is to run (``harness run --job FILE`` runs one); return how many."""
+    for source in made.missing:
+        if "commit" not in source.spec:  # two machines could measure two commits under one id
+            word, pinned = hub_word(source.spec), f"hub:{source.spec['id']}@<40 hex digits>"
+            raise UsageError(f"which commit {word} is, is not known here: prepare the suite, or pin it: {pinned}")
     todo = [job for job in jobs(made) if "state" not in job]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -72,12 +77,11 @@ def write_jobs(made: Plan, folder: Path) -> int:
     return len(todo)
 
 
-def data_specs(name: str | None) -> dict[str, Any]:
-    """Return the data specifications of a suite by name; the embedded default's where no suite is given."""
+def data_sources(name: str | None) -> dict[str, DataSource]:
+    """Return the data sets of a suite by name; the embedded default where no suite is given."""
     if name is None:
-        return {"source": {"kind": "source"}}
-    steps = plan(load(suite_file(name))).steps
-    return {step.data.word: dict(step.data.spec) for step in steps if step.reads_data}
+        return {"source": DataSource("source", {"kind": "source"})}
+    return {step.data.word: step.data for step in plan(load(suite_file(name))).steps if step.reads_data}
 
 
 class _Known:

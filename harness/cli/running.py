@@ -1,4 +1,4 @@
-"""``harness run``: plan, prepare the data, run what is left with a progress bar, then table and report."""
+"""``harness run``: plan, fetch and prepare, run what is left with a progress bar, then table and report."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.planning import plan_of, suite_file
+from harness.cli.preparing import build_data, fetch_for_job, fetch_missing
 from harness.cli.progress import listener
 from harness.cli.terminal import print
 from harness.plan.job import jobs
 from harness.plan.plan import Plan
-from harness.plan.steps import Step
 from harness.plan.suite import Suite, load
 from harness.results.changed import changes
 from harness.results.store import Store
 from harness.run.agenda import needs
 from harness.run.engines import Engine, connect
 from harness.run.events import Outcome
-from harness.run.launcher import run, run_job
+from harness.run.launcher import read_job, run, run_job
 from harness.run.scatter import scatter
 from harness.run.supervise import Terminated
 
@@ -64,6 +64,7 @@ def run_suite(
 
 def run_one_job(path: Path, *, as_json: bool) -> int:
     """Run one job file and say how it ended."""
+    fetch_for_job(read_job(path), quiet=as_json)
     try:
         record = run_job(path)
     except (KeyboardInterrupt, Terminated) as stop:
@@ -87,6 +88,9 @@ def run_parts(suite: Suite, store: Store, how: How) -> Outcome:
     while True:
         elsewhere = None if how.engine is None else how.engine.machine()
         plan = plan_of(suite, store, how.isolation, since=how.since, elsewhere=elsewhere)
+        if fetch_missing(plan, quiet=how.as_json):  # its kind and commit are known now
+            suite = load(suite.file)
+            continue
         if before is not None and not plan.waiting:  # cells whose parameters are not chosen yet are not gone
             changed = changes(before, jobs(plan), _job_of(store, suite.name))
             before = None
@@ -155,7 +159,7 @@ def _sweep(
             what = f"{counts['done']} steps done already, {counts['skipped']} skipped"
             print(f"{plan.suite.name}: nothing to run: {what}")
         return run(planned, store, isolation=how.isolation, canary=False, command=_command())
-    _prepare_data(plan, store)
+    build_data(plan, store)
     with listener(plan, quiet=how.as_json) as on_event:
         if how.engine is not None:
             return scatter(
@@ -181,26 +185,6 @@ def _say_changes(name: str, found: Sequence[str]) -> None:
         print(f"{name} is not what it was at its last run here; records of what is gone stay, and count no more:")
     for line in found:
         print(f"  {line}", flush=True)
-
-
-def _prepare_data(plan: Plan, store: Store) -> None:
-    """Build what is built once, and read every view once, before anything is measured.
-
-    No step's data span pays for the building, and data without what the suite needs is an error before the sweep.
-    """
-    from harness.data import open_dataset
-
-    steps = [step for step in plan.steps if step.reads_data and step.state == "runnable"]
-    for identity, source in {step.data.identity: step.data for step in steps}.items():
-        dataset = open_dataset(source.spec, cache=store.cache)
-        views = {_view(step) for step in steps if step.data.identity == identity}
-        for view in sorted(view for view in views if view):
-            dataset.view(view, "test")
-
-
-def _view(step: Step) -> str | None:
-    """The data view that a step reads."""
-    return step.task.task.view() if step.task is not None else step.stage.call.adapter.view
 
 
 def _command() -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 from harness.cli.terminal import print
 from harness.errors import StoreError, UsageError
 from harness.plan.plan import Plan
+from harness.plan.sources import ModelSource, hub_word
 
 SHOWN_UNREADABLE = 5
 
@@ -27,6 +28,8 @@ def show_plan(plan: Plan) -> None:
         print(f"  {step.state:<9} {what:<32} {text}{reason}")
     for line in doubts_in_words(plan):
         print(f"  {line}")
+    for line in missing_in_words(plan):
+        print(f"  {line}")
     counts = plan.counts()
     shared = Counter(len(step.cells) > 1 for step in plan.steps)[True]
     print(
@@ -35,6 +38,16 @@ def show_plan(plan: Plan) -> None:
     )
     if plan.waiting:
         print(f"{len(plan.waiting)} more cells wait for {len(plan.trials)} trials that choose their parameters")
+
+
+def missing_in_words(plan: Plan) -> list[str]:
+    """One line for each model and data set that is to be fetched first."""
+    found = []
+    for source in plan.missing:
+        unknown = "; until then nothing is left out for its kind" if isinstance(source, ModelSource) else ""
+        how = f"`harness prepare {plan.suite.file}` fetches it{unknown}"
+        found.append(f"not here yet: {hub_word(source.spec)}: {how}")
+    return found
 
 
 def doubts_in_words(plan: Plan) -> list[str]:

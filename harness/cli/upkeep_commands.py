@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from harness.cli.options import AsJson, Isolation, Results, app
-from harness.cli.terminal import print, print_json
+from harness.cli.terminal import print_json
 from harness.cli.untrusted import over_files
 
 
@@ -113,26 +113,24 @@ def env_remove_command(names: EnvironmentNames) -> None:
 
 @app.command("prepare")
 def prepare_command(
-    out: Annotated[Path, typer.Argument(metavar="FILE", help="where to write the prepared splits (a .zip)")],
+    what: Annotated[
+        str,
+        typer.Argument(metavar="SUITE|MODEL|FILE", help="a suite, a model like hub:org/name@main, or a .zip to write"),
+    ],
     suite: Annotated[
-        str | None, typer.Option(help="prepare the data of this suite; the embedded default if not given")
+        str | None, typer.Option(help="of a .zip: whose data is written; the embedded default if not given")
     ] = None,
-    data: Annotated[str | None, typer.Option(help="which of the suite's data sets, where it has several")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="of a .zip: which of the suite's data sets, where it has several")
+    ] = None,
+    results: Results = Path("results"),
 ) -> None:
-    """Write prepared splits to one file, so that a machine without the data's package can run too."""
-    from harness.cli.planning import data_specs
-    from harness.data import prepare
+    """Fetch all that a suite needs of the hub, so that measuring needs no network; or write its data to one file."""
+    from harness.cli.preparing import prepare_file, prepare_model, prepare_suite
 
-    print(f"wrote {prepare(_only(data_specs(suite), data), out)}")
-
-
-def _only(specs: dict[str, Any], asked: str | None) -> Any:
-    from harness.errors import UsageError, did_you_mean
-
-    if asked is None and len(specs) == 1:
-        return next(iter(specs.values()))
-    if asked is None:
-        raise UsageError(f"the suite has several data sets; name one with --data: {', '.join(specs)}")
-    if asked not in specs:
-        raise UsageError(f"the suite has no data set '{asked}'{did_you_mean(asked, specs)}")
-    return specs[asked]
+    if what.endswith(".zip"):
+        prepare_file(Path(what), suite, data)
+    elif what.startswith("hub:"):
+        prepare_model(what)
+    else:
+        prepare_suite(what, results)

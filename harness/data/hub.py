@@ -108,6 +108,7 @@ def _fetched(spec: Mapping[str, Any], asked: Fetch) -> RowsDataset:
 
     What it keeps of its own is thrown away: where the hub cannot be reached it would take another revision from there.
     """
+    asked.check_readable()
     asked.get(name for name in (CARD,) if name in asked.files)  # which says what belongs to which split
     with tempfile.TemporaryDirectory() as cache:
         with _in_one_line(spec):

@@ -25,6 +25,8 @@ def told(repository: Repository, revision: str, error: type[UsageError]) -> Iter
         raise error(f"{what} is not in the hub's cache, and HF_HUB_OFFLINE is set: unset it to fetch what is missing")
     try:
         yield
+    except UsageError:
+        raise
     except errors.GatedRepoError:
         raise error(_gated(what, repository)) from None
     except errors.RevisionNotFoundError:

@@ -1,26 +1,25 @@
 """Bring what is needed from the hub into its cache: resumed where it was cut off, and every byte checked.
 
-``huggingface_hub`` downloads, and compares sizes alone. What has arrived is hashed here and compared with what the hub
-lists: SHA-256 of large files, git's SHA-1 of small ones. A revision names the new commit only when all of that is done,
+The hub's client compares sizes alone. What has arrived is hashed here and compared with what the hub lists: SHA-256 of
+large files, git's SHA-1 of small ones. A revision names the new commit only when all of that is done,
 so that an interrupted fetch leaves everything as it was.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import ModelError, UsageError
 from harness.hub.cache import Repository
+from harness.hub.downloading import SECONDS, download, metadata_of
 from harness.hub.failures import told
 from harness.hub.weights import CONFIGURATION, TOKENIZER_FILES, beside_weights, shards_of, weights_of
 from harness.plain_text import one_line
 
-ATTEMPTS = 3  # of one file, each of which goes on where the one before was cut off; the client has its own within each
-SECONDS = 30.0
 _BLOCK = 1 << 20
 
 
@@ -84,9 +83,23 @@ class Fetch:
         self.watcher.begin(self.what, len(wanted), sum(self.files[name].size for name in wanted))
         return [self._file(name) for name in wanted]
 
+    def check_readable(self) -> None:
+        """Raise where files may not be read: of a gated repository the hub lists them to anybody."""
+        for name in list(self.files)[:1]:
+            with told(self.repository, self.revision, self.error):
+                metadata_of(self.repository, self.commit, name)
+
     def _file(self, name: str) -> Path:
         with told(self.repository, self.revision, self.error):
-            path = _downloaded(self.repository, self.commit, name, self.files[name].size, self.watcher)
+            came = 0
+
+            def more(count: int) -> None:
+                nonlocal came
+                came += count
+                self.watcher.bytes(count)
+
+            path = download(self.repository, self.commit, name, more)
+            self.watcher.bytes(self.files[name].size - came)
             self._check(path, name)
         self.watcher.file(self.what, name, self.files[name].size)
         return path
@@ -128,12 +141,7 @@ def fetch_model(name: str, revision: str, watcher: Watcher) -> Fetch:
     if CONFIGURATION not in names and not names.intersection(TOKENIZER_FILES):
         raise ModelError(f"{fetch.what} is no model of transformers: it has neither {CONFIGURATION} nor a tokenizer")
     here: set[str] = set()
-
-    def shards(index: str) -> set[str]:
-        here.add(index)
-        return shards_of(fetch.get([index])[0])
-
-    weights = weights_of(names, shards)
+    weights = _weights(fetch, names, here)
     if CONFIGURATION in names and not weights:
         raise ModelError(f"{fetch.what} has no weights that are read (model.safetensors, pytorch_model.bin, or shards)")
     fetch.get([name for name in (*weights, *beside_weights(names)) if name not in here])
@@ -141,63 +149,23 @@ def fetch_model(name: str, revision: str, watcher: Watcher) -> Fetch:
     return fetch
 
 
+def _weights(fetch: Fetch, names: set[str], here: set[str]) -> list[str]:
+    """The weight files that are read; an index is fetched for that, and is ``here`` afterwards."""
+
+    def shards(index: str) -> set[str]:
+        found = shards_of(fetch.get([index])[0])
+        here.add(index)
+        return found
+
+    try:
+        return weights_of(names, shards)
+    except ModelError as error:
+        raise ModelError(str(error) if fetch.what in str(error) else f"{fetch.what}: {error}") from None
+
+
 def _listed(one: Any) -> Listed:
     sha256 = one.lfs.sha256 if one.lfs is not None else None
     return Listed(int(one.size or 0), sha256, None if sha256 else one.blob_id)
-
-
-def _downloaded(repository: Repository, commit: str, name: str, size: int, watcher: Watcher) -> Path:
-    """One file in the cache. Where a connection was cut off, the next attempt asks for the rest."""
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
-
-    count = _Count(watcher)
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            path = hf_hub_download(
-                repository.id, name, repo_type=repository.kind, revision=commit, tqdm_class=count.bar(),
-                etag_timeout=SECONDS,
-            )  # fmt: skip
-            break
-        except HfHubHTTPError:
-            raise
-        except HTTPError:
-            if attempt == ATTEMPTS:
-                raise
-    count.reach(size)
-    return Path(path)
-
-
-class _Count:
-    """Tells a watcher of bytes once, however often a download begins again."""
-
-    def __init__(self, watcher: Watcher) -> None:
-        self.watcher = watcher
-        self.told = 0
-
-    def reach(self, count: int) -> None:
-        """So many bytes of the file are here."""
-        if count > self.told:
-            self.watcher.bytes(count - self.told)
-            self.told = count
-
-    def bar(self) -> Any:
-        """A class that the client takes for a progress bar."""
-        from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
-
-        reach: Callable[[int], None] = self.reach
-
-        class Bar(tqdm):
-            def __init__(self, *given: Any, **options: Any) -> None:
-                self.here = int(options.get("initial") or 0)
-                super().__init__(*given, **(options | {"disable": True}))  # type: ignore[no-untyped-call]
-
-            def update(self, n: float | None = 1) -> bool | None:
-                self.here += int(n or 0)
-                reach(self.here)
-                return None
-
-        return Bar
 
 
 def _digest(path: Path, *, git: bool) -> str:

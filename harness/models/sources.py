@@ -17,11 +17,13 @@ from typing import Any
 from harness import plain_json
 from harness.contract import Checkpoint
 from harness.errors import ModelError
-from harness.models.architectures import ARCHITECTURES, auto_class, configuration, kind_of_configuration
+from harness.hub.cache import Repository
+from harness.hub.weights import TOKENIZER_FILES, is_complete, shards_of, weights_of
+from harness.models import drawn
+from harness.models.architectures import auto_class, configuration, kind_of_configuration
 from harness.plain_text import one_line
 
 EMBEDDED = Path(__file__).parent / "embedded"
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json")
 
 
 def open_model(spec: Mapping[str, Any], *, cache: Path) -> Checkpoint:
@@ -43,6 +45,14 @@ def open_model(spec: Mapping[str, Any], *, cache: Path) -> Checkpoint:
             raise ModelError(f"unknown kind of model '{kind}'")
 
 
+def embedded_tokenizer_fits(entries: int) -> bool:
+    """Whether a model of so many entries can read text that the embedded tokenizer has cut.
+
+    Random weights have no tokenizer of their own, and without one nothing can be trained on them.
+    """
+    return entries >= int(plain_json.read(EMBEDDED / "config.json")["vocab_size"])
+
+
 def open_folder(path: Path) -> Checkpoint:
     """Open a folder in the format of ``save_pretrained``: ``config.json``, weights and a tokenizer, or that alone."""
     if not path.is_dir():
@@ -53,10 +63,19 @@ def open_folder(path: Path) -> Checkpoint:
         raise ModelError(f"{path} is not a model folder: it has no config.json")
     if not any(path.glob("*.safetensors")) and not any(path.glob("*.bin")):
         raise ModelError(f"{path} has a config.json but no weights (*.safetensors)")
+    _check_shards(path)
     parts = {"model": path}
     if any((path / name).is_file() for name in TOKENIZER_FILES):
         parts["tokenizer"] = path
     return Checkpoint(kind=kind_of(path), parts=parts)
+
+
+def _check_shards(path: Path) -> None:
+    """``ModelError`` where an index names weights that the folder lacks."""
+    try:
+        weights_of({item.name for item in path.iterdir()}, lambda index: shards_of(path / index))
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from None
 
 
 def is_tokenizer_alone(path: Path) -> bool:
@@ -94,7 +113,7 @@ def _foreign_kernel(value: Any) -> str | None:
 
 
 def _write_architecture(spec: Mapping[str, Any], cache: Path, seed: int | None) -> Checkpoint:
-    """Write a configuration, with random 16-bit weights where a ``seed`` is given, once into the cache."""
+    """Write a configuration once into the cache; where a ``seed`` is given, with random weights or how to draw them."""
     config = configuration(spec)
     content = json.dumps([config.to_dict(), seed], sort_keys=True, default=str)
     folder = cache / "architectures" / hashlib.sha256(content.encode()).hexdigest()[:16]
@@ -108,27 +127,28 @@ def _write_architecture(spec: Mapping[str, Any], cache: Path, seed: int | None) 
             shutil.rmtree(fresh)
     if seed is None:
         return Checkpoint(kind="blank", parts={"config": folder})
-    return Checkpoint(kind=ARCHITECTURES[spec.get("architecture", "llama")], parts={"model": folder})
+    lent = {"tokenizer": EMBEDDED} if embedded_tokenizer_fits(config.vocab_size) else {}
+    return Checkpoint(kind=kind_of_configuration(config.to_dict()), parts={"model": folder, **lent})
 
 
 def _write_random_weights(config: Any, seed: int, folder: Path) -> None:
+    """Write 16-bit weights, or of a large model the mark by which they are drawn where they are used."""
     import torch
 
-    torch.manual_seed(seed)
     maker = auto_class(kind_of_configuration(config.to_dict()))
+    parameters = sum(one.numel() for one in drawn.skeleton(maker, config).parameters())
+    if 2 * parameters > drawn.LARGEST_FILE_BYTES:
+        drawn.write_mark(folder, config, seed, parameters)
+        return
+    torch.manual_seed(seed)
     maker.from_config(config, dtype=torch.bfloat16).save_pretrained(folder)
 
 
 def _open_hub(spec: Mapping[str, Any]) -> Checkpoint:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    name, revision = spec["id"], spec.get("revision") or "main"
-    patterns = ["*.json", "*.safetensors", "tokenizer*", "vocab*", "merges.txt"]
-    try:
-        path = Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
-    except LocalEntryNotFoundError:
-        raise ModelError(f"model {name}@{revision} is not in the hub's cache and the hub cannot be reached") from None
-    except HfHubHTTPError as error:
-        raise ModelError(f"model {name}@{revision} cannot be had from the hub: {str(error).splitlines()[0]}") from None
-    return open_folder(path)
+    """Open a model in the hub's cache at the commit that was planned. Nobody is asked: ``harness prepare`` fetches."""
+    repository, revision = Repository("model", spec["id"]), spec.get("revision") or "main"
+    commit = spec.get("commit") or repository.commit(revision)
+    if commit is None or not is_complete(repository.snapshot(commit)):
+        what = f"{spec['id']}@{spec.get('commit') or revision}"
+        raise ModelError(f"model {what} is not in the hub's cache here; fetch it with `harness prepare hub:{what}`")
+    return open_folder(repository.snapshot(commit))

@@ -13,7 +13,7 @@ from harness.errors import UsageError
 from harness.models.architectures import ARCHITECTURES
 from harness.plan.machine import Machine
 from harness.plan.methods import ResolvedAdapter, ResolvedStage, ResolvedTask
-from harness.plan.sources import DataSource, ModelSource
+from harness.plan.sources import UNKNOWN, DataSource, ModelSource
 from harness.training.setup import plain_setup
 
 
@@ -144,7 +144,7 @@ def _modified(modifier: ResolvedAdapter, setup: TrainingSetup) -> TrainingSetup:
 
 def _unscorable(task: ResolvedTask, state: State, data: DataSource) -> str | None:
     kind = task.kind
-    if kind.kinds and state.kind not in kind.kinds:
+    if kind.kinds and state.kind not in kind.kinds | {UNKNOWN}:
         return f"{task.name} scores {_either(kind.kinds)} models, this one is {state.kind}"
     if kind.needs_trained_weights and not state.trained:
         return "quality is not applicable: random weights"
@@ -160,7 +160,7 @@ def _misfit(stage: ResolvedStage, state: State) -> str | None:
         return None
     if state.last is not None:
         return f"{state.last}: nothing can follow it"
-    if adapter.kinds and state.kind not in adapter.kinds:
+    if adapter.kinds and state.kind not in adapter.kinds | {UNKNOWN}:
         return f"{stage.call.text} works on {_either(adapter.kinds)} models, this one is {state.kind}"
     # A technique that makes no weights passes an architecture on as it is.
     blank = state.kind == "blank" and "model" in adapter.gives

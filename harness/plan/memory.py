@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 from harness import plain_json
 from harness.contract import Budget, Hardware
 from harness.errors import ModelError, UsageError, did_you_mean
+from harness.hub.cache import Repository
 from harness.memory.held import Held
 from harness.memory.prediction import Prediction, predict_opened, predict_training
-from harness.memory.published import PUBLISHED
+from harness.models.published import PUBLISHED
 from harness.plan.machine import Machine
 from harness.plan.methods import ResolvedMethod, ResolvedStage
 from harness.plan.sources import ModelSource, located, model_source
@@ -185,7 +185,7 @@ def _check(
 def _held(model: ModelSource) -> Held:
     spec = model.spec
     if spec["kind"] in ("random", "architecture"):
-        return Held.of_sizes(spec)
+        return Held.of(spec["configuration"]) if "configuration" in spec else Held.of_sizes(spec)
     if spec["kind"] == "embedded":
         return Held.of(_configuration(Path(__file__).parents[1] / "models" / "embedded" / "config.json"))
     if spec["kind"] == "folder":
@@ -197,15 +197,12 @@ def _held(model: ModelSource) -> Held:
 
 def _downloaded(spec: Mapping[str, Any]) -> Path:
     """The configuration of a hub model in the hub's cache, found without the hub's library."""
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
-    cache = Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
-    folder = cache / f"models--{spec['id'].replace('/', '--')}"
-    named = folder / "refs" / spec["revision"]
-    commit = named.read_text().strip() if named.is_file() else spec["revision"]
-    file: Path = folder / "snapshots" / commit / "config.json"
-    if not file.is_file():
+    commit = spec.get("commit")
+    file = Repository("model", spec["id"]).snapshot(commit) / "config.json" if commit else None
+    if file is None or not file.is_file():
+        word = f"hub:{spec['id']}@{spec['revision']}"
         raise ModelError(
-            f"hub:{spec['id']} is not in the hub's cache, so its sizes are unknown: download it, or give a config.json"
+            f"{word} is not in the hub's cache, so its sizes are unknown: harness prepare {word}, or give a config.json"
         )
     return file
 

@@ -19,7 +19,7 @@ from harness.plan.fit import Fit, State
 from harness.plan.machine import Machine, this_machine
 from harness.plan.memory import Doubts
 from harness.plan.methods import ResolvedMethod, ResolvedStage, ResolvedTask
-from harness.plan.sources import DataSource, ModelSource
+from harness.plan.sources import DataSource, ModelSource, hub_word
 from harness.plan.steps import DONE, RUNNABLE, SKIPPED, Step, step_id
 from harness.plan.suite import Suite, Sweep, collector_paused
 from harness.plan.tuning import Trial, Tried, Tuner
@@ -47,6 +47,17 @@ class Plan:
     def doubts(self) -> dict[str, float]:
         """Steps that are predicted not to fit the machine's memory: bytes by the step's id."""
         return {} if self.machine is None else Doubts(self.machine).of(self.steps)
+
+    @cached_property
+    def missing(self) -> list[ModelSource | DataSource]:
+        """What of the hub is to be fetched before the steps that are to run can."""
+        found: dict[str, ModelSource | DataSource] = {}
+        for step in self.steps:
+            if step.state == RUNNABLE:
+                for source in step.sources:
+                    if not source.here:
+                        found[source.identity] = source
+        return list(found.values())
 
     def counts(self) -> dict[str, int]:
         """Number of cells, and of steps by state."""
@@ -76,7 +87,12 @@ class Plan:
             "steps": [step.to_dict() for step in self.steps],
             "trials": [trial.to_dict() for trial in self.trials],
             "waiting": [{"id": cell.id, **asdict(cell)} for cell in self.waiting],
-        } | ({"predicted_not_to_fit": self.doubts} if self.doubts else {})
+        } | self._warnings()
+
+    def _warnings(self) -> dict[str, Any]:
+        """What a reader should know of some plans: an entry is there where there is something to say."""
+        found = {"predicted_not_to_fit": self.doubts, "to_fetch": [hub_word(source.spec) for source in self.missing]}
+        return {name: value for name, value in found.items() if value}
 
 
 def plan(

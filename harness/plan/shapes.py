@@ -64,6 +64,12 @@ class RandomModel:
     spec: Mapping[str, Any]
     kind: str
 
+    @property
+    def entries(self) -> int:
+        """Entries of its vocabulary; 0 where a configuration does not say."""
+        found = self.spec.get("configuration", self.spec).get("vocab_size")
+        return found if isinstance(found, int) else 0
+
 
 def random_model(word: str, file_of: Callable[[str], Path | None]) -> RandomModel:
     """Read what follows ``random:``; ``file_of`` gives the file where it is a path. ``ModelError`` in one line."""

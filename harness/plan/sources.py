@@ -9,49 +9,28 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.contract import Budget, Hardware, param
+from harness.contract import Budget, Hardware
 from harness.errors import DataError, ModelError, UsageError, did_you_mean
+from harness.hub.cache import Repository
+from harness.hub.weights import TOKENIZER_FILES, is_complete
 from harness.parameters import build_params
 from harness.plain_text import one_line
 from harness.plan.expression import parse_call
 from harness.plan.methods import ResolvedMethod, canonical_call, canonical_json
+from harness.plan.shapes import Architecture, architecture_spec, random_model
 
 _PATH = re.compile(r"\.{1,2}/|/|~")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
 _REVISION = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)*")  # it becomes a path in the hub's cache
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json")
 _WEIGHTS = ("*.safetensors", "*.bin")
 _BLOCK = 1 << 20
+UNKNOWN = "unknown"  # kind of a model that is not here yet: nothing is left out for it
 MOST_FILES = 10_000  # of a model's folder
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Sizes of a model to be made. What is not given takes the architecture's small default in ``harness.models``."""
-
-    hidden_size: int | None = param(None, "width", low=1)
-    intermediate_size: int | None = param(None, "width of the feed-forward layer", low=1)
-    layers: int | None = param(None, "number of layers; of an encoder-decoder, of each half", low=1)
-    heads: int | None = param(None, "attention heads", low=1)
-    kv_heads: int | None = param(None, "key and value heads", low=1)
-    vocab_size: int | None = param(None, "entries of the vocabulary", low=1)
-    context: int | None = param(None, "longest sequence, tokens", low=2)
-    tie_embeddings: bool = param(True, "one matrix for input and output embeddings")
-
-
-@dataclass(frozen=True)
-class Random(Architecture):
-    """A model with random weights: what an architecture has, and the seed of the weights."""
-
-    seed: int = param(0, "seed of the weights", low=0)
-
-
-SIZES = tuple(item.name for item in fields(Architecture))
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +43,7 @@ class DataSource:
     @cached_property
     def identity(self) -> str:
         """Canonical JSON without paths."""
-        without = {"path"} if self.spec["kind"] == "hub" else {"path", "split"}
+        without = _named_by(self.spec) if self.spec["kind"] == "hub" else {"path", "split"}
         return canonical_json({key: value for key, value in self.spec.items() if key not in without})
 
     @cached_property
@@ -73,6 +52,13 @@ class DataSource:
         from harness.data import views_of
 
         return frozenset(views_of(self.spec))
+
+    @cached_property
+    def here(self) -> bool:
+        """Whether it can be read without asking anybody."""
+        from harness.data.hub import is_here
+
+        return self.spec["kind"] != "hub" or is_here(self.spec)
 
 
 @dataclass(frozen=True)
@@ -90,7 +76,10 @@ class Recipe:
 
 @dataclass(frozen=True, eq=False)
 class ModelSource:
-    """A model: its word in the suite, what a worker needs to open it, what kind of checkpoint and parts it gives."""
+    """A model: its word in the suite, what a worker needs to open it, what kind of checkpoint and parts it gives.
+
+    One of the hub that is not ``here`` has to be fetched before anything can be done with it.
+    """
 
     word: str
     spec: Mapping[str, Any]
@@ -98,11 +87,18 @@ class ModelSource:
     parts: frozenset[str] = frozenset({"tokenizer", "model", "config"})
     trained: bool = True
     recipe: Recipe | None = field(default=None)
+    here: bool = True
 
     @cached_property
     def identity(self) -> str:
         """Canonical JSON without the path."""
-        return canonical_json({key: value for key, value in self.spec.items() if key != "path"})
+        without = _named_by(self.spec)
+        return canonical_json({key: value for key, value in self.spec.items() if key not in without})
+
+
+def _named_by(spec: Mapping[str, Any]) -> set[str]:
+    """What of a specification only says where something lies. A commit says what it is, and its names move on."""
+    return {"path", "revision"} if "commit" in spec else {"path"}
 
 
 def model_source(word: str, named: Mapping[str, ModelSource], folder: Path) -> ModelSource:
@@ -114,7 +110,7 @@ def model_source(word: str, named: Mapping[str, ModelSource], folder: Path) -> M
     if word == "none":
         return ModelSource("none", {"kind": "none"}, "none", frozenset(), trained=False)
     if word.startswith("random:"):
-        return _random(word)
+        return _random(word, folder)
     if word.startswith("hub:"):
         name, _, revision = word[4:].partition("@")
         return hub_model(word, name, revision or "main")
@@ -127,33 +123,49 @@ def model_source(word: str, named: Mapping[str, ModelSource], folder: Path) -> M
 
 def architecture_model(word: str, architecture: str, sizes: Mapping[str, Any], recipe: Recipe | None) -> ModelSource:
     """An architecture without weights; with a recipe, the model that the recipe makes of it."""
-    spec = _architecture_spec("architecture", architecture, build_params(Architecture, sizes, owner=word))
+    spec = architecture_spec("architecture", architecture, build_params(Architecture, sizes, owner=word))
     return ModelSource(word, spec, "blank", frozenset({"config"}), trained=False, recipe=recipe)
 
 
 def hub_model(word: str, name: str, revision: str) -> ModelSource:
-    """A model of the hub, taken to be a causal one with a tokenizer until it is there."""
+    """A model of the hub at the commit that its revision names in the hub's cache here.
+
+    Until it is there its kind is not known, and nothing is left out of a plan for it.
+    """
     _check_hub(name, revision, ModelError)
-    return ModelSource(word, {"kind": "hub", "id": name, "revision": revision})
+    repository = Repository("model", name)
+    commit = repository.commit(revision)
+    spec = {"kind": "hub", "id": name, "revision": revision} | ({} if commit is None else {"commit": commit})
+    if commit is None or not is_complete(repository.snapshot(commit)):
+        return ModelSource(word, spec, UNKNOWN, here=False)
+    return _read(word, spec, repository.snapshot(commit), word)
+
+
+def hub_word(spec: Mapping[str, Any]) -> str:
+    """What of the hub a specification means, as suites say it: ``hub:org/name@main``."""
+    return f"hub:{spec['id']}@{spec.get('revision') or 'main'}"
 
 
 def folder_model(word: str, path: str, folder: Path) -> ModelSource:
     """A local folder in transformers' format, or one with a tokenizer alone; ``ModelError`` where it is neither."""
-    from harness.models.sources import is_tokenizer_alone
-
     found = located(path, folder, ModelError)
     if not found.is_dir():
         raise ModelError(f"model folder '{path}' does not exist")
+    return _read(word, {"kind": "folder", "path": str(found), "fingerprint": fingerprint(found)}, found, path)
+
+
+def _read(word: str, spec: Mapping[str, Any], found: Path, path: str) -> ModelSource:
+    """The model in the folder ``found``, which messages call ``path``."""
+    from harness.models.sources import is_tokenizer_alone
+
     if is_tokenizer_alone(found):
-        spec = {"kind": "folder", "path": str(found), "fingerprint": fingerprint(found)}
         return ModelSource(word, spec, "tokenizer", frozenset({"tokenizer"}), trained=False)
     if not (found / "config.json").is_file():
         raise ModelError(f"'{path}' is not a model folder: it has no config.json")
     if not any(any(found.glob(pattern)) for pattern in _WEIGHTS):
         raise ModelError(f"'{path}' has a config.json but no weights (*.safetensors)")
-    tokenizer = any((found / name).is_file() for name in _TOKENIZER_FILES)
+    tokenizer = any((found / name).is_file() for name in TOKENIZER_FILES)
     parts = frozenset({"model", "config", *(["tokenizer"] if tokenizer else [])})
-    spec = {"kind": "folder", "path": str(found), "fingerprint": fingerprint(found)}
     return ModelSource(word, spec, _kind_of(found, path), parts)
 
 
@@ -178,7 +190,9 @@ def named_data(word: str, given: Mapping[str, Any], folder: Path) -> DataSource:
     rest = {key: value for key, value in given.items() if key not in ("path", "hub")}
     if "hub" in given:
         _check_hub(given["hub"], given.get("revision") or "main", DataError)
-        return DataSource(word, {"kind": "hub", "id": given["hub"], "revision": "main"} | rest)
+        found = {"kind": "hub", "id": given["hub"], "revision": "main"} | rest
+        commit = Repository("dataset", given["hub"]).commit(found["revision"])
+        return DataSource(word, found if commit is None else found | {"commit": commit})
     spec, marks = {"kind": "local"} | rest, {}
     if "path" in given:
         file = _data_file(given["path"], folder)
@@ -293,27 +307,15 @@ def _embedded() -> ModelSource:
     return ModelSource("embedded", spec)
 
 
-def _random(word: str) -> ModelSource:
-    from harness.models.architectures import ARCHITECTURES
+def _random(word: str, folder: Path) -> ModelSource:
+    from harness.models.sources import embedded_tokenizer_fits
 
-    call = parse_call(word.removeprefix("random:"))
-    params = build_params(Random, dict(call.params), owner=word)
-    spec = _architecture_spec("random", call.name, params) | {"seed": params.seed}
-    word, kind = f"random:{canonical_call(call.name, params)}", ARCHITECTURES[call.name]
-    return ModelSource(word, spec, kind, frozenset({"model", "config"}), trained=False)
+    def file_of(path: str) -> Path | None:
+        return located(path, folder, ModelError) if _PATH.match(path) else None
 
-
-def _architecture_spec(kind: str, architecture: str, sizes: Architecture) -> dict[str, Any]:
-    from harness.models.architectures import ARCHITECTURES
-    from harness.models.architectures import SIZES as SMALL
-
-    if architecture not in ARCHITECTURES:
-        hint = did_you_mean(architecture, ARCHITECTURES)
-        raise ModelError(f"unknown architecture '{architecture}'{hint}; known: {', '.join(ARCHITECTURES)}")
-    given = {name: getattr(sizes, name) for name in SIZES}
-    return {"kind": kind, "architecture": architecture} | {
-        name: SMALL.get(name) if value is None else value for name, value in given.items()
-    }
+    found = random_model(word.removeprefix("random:"), file_of)
+    parts = frozenset({"model", "config", *(["tokenizer"] if embedded_tokenizer_fits(found.entries) else [])})
+    return ModelSource(found.word, found.spec, found.kind, parts, trained=False)
 
 
 def _kind_of(folder: Path, path: str) -> str:

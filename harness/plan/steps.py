@@ -52,6 +52,12 @@ class Step:
         return tuple(step for step in found if step is not None)
 
     @property
+    def sources(self) -> list[ModelSource | DataSource]:
+        """The model and the data that it opens itself."""
+        found: list[ModelSource | DataSource] = [] if self.input is not None else [self.model]
+        return [*found, self.data] if self.reads_data else found
+
+    @property
     def environment(self) -> str:
         """Name of the environment that it runs in."""
         return self.stage.call.kind.software(self.operation)[0]

@@ -58,7 +58,7 @@ def run_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
     def run(disturbed: Callable[[str], int], remeasure: int = 3) -> tuple[Outcome, Machine]:
         machine = Machine(disturbed)
         monkeypatch.setattr(running, "run", machine.run)
-        monkeypatch.setattr(running, "_prepare_data", lambda plan, store: None)
+        monkeypatch.setattr(running, "build_data", lambda plan, store: None)
         how = How(remeasure=remeasure, as_json=True, told=False)
         return run_parts(load(tmp_path / "small.yaml"), Store(tmp_path / "results"), how), machine
 

@@ -28,7 +28,7 @@ START = f"""RAY_worker_niceness=0 ray start --resources='{{"{TOKEN}": 1}}' --add
 LOOK_SECONDS = 120.0
 KNOCK_SECONDS = 5.0
 # Variables of the launcher that the steps need as well.
-PASSED_ON = ("PYTHONPATH", "HARNESS_ENVIRONMENTS", "HF_HOME", "HF_HUB_OFFLINE")
+PASSED_ON = ("PYTHONPATH", "HARNESS_ENVIRONMENTS", "HF_HOME", "HF_HUB_CACHE")
 
 
 @dataclass(frozen=True)
