@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.contract import Job
+from harness.contract import Job, KeyValues
 from harness.errors import StepError
 from harness.models.gguf.logging import log_of_llama_cpp
 from harness.models.gguf.quantizing import read_tensors
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 FILE = "model.gguf"
 MOST_AT_ONCE = 512
+BYTES_OF_A_VALUE = 2  # of a key or a value
 # Contexts grow by so many tokens at a time.
 STEP = 256
 
@@ -101,6 +102,19 @@ class LlamaCpp:
         finally:
             library.llama_batch_free(batch)
 
+    def kept(self, rows: int, tokens: int) -> KeyValues:
+        """What the context keeps of ``rows`` texts of ``tokens``: keys and values, and a dozen bytes for each place.
+
+        It is what llama.cpp would write to keep them; the room for them is made at once, for the whole context.
+        """
+        library, model = self._library, self._model
+        with log_of_llama_cpp():
+            held = sum(int(library.llama_state_seq_get_size(self._context, row)) for row in range(rows))
+        heads = int(library.llama_model_n_head(model))
+        width = int(library.llama_model_n_head_kv(model)) * int(library.llama_model_n_embd(model)) // heads
+        expected = 2 * int(library.llama_model_n_layer(model)) * width * rows * tokens * BYTES_OF_A_VALUE
+        return KeyValues(held, rows * tokens, expected)
+
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text by the file's own vocabulary, no special token added or read."""
         library, data = self._library, text.encode()
@@ -149,6 +163,7 @@ class GgufScorer(TextSide):
         self.vocabulary_size = self._runtime.vocabulary_size
         self.max_length = self._runtime.max_length
         self.bos_id = automatic_bos(tokenizer)
+        self.key_values: KeyValues | None = None
 
     def log_probabilities(self, sequences: Sequence[Sequence[int]]) -> list[numpy.ndarray]:
         """For each sequence of n tokens, float32 [n-1, vocabulary] of natural log-probabilities."""
@@ -176,6 +191,7 @@ class GgufScorer(TextSide):
             place += len(pieces[0])
             pieces = [[int(token)] for token in logits.argmax(axis=1)]
             on_tokens([piece[0] for piece in pieces])
+        self.key_values = self._runtime.kept(len(prompts), place)
 
     def complete(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
         """Greedy continuation of each prompt until the end of text, at most ``new_tokens`` ids."""
