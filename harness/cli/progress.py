@@ -8,34 +8,34 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from harness.cli.terminal import print, shown
-from harness.plan.plan import Plan
-from harness.run.events import Event, Listener, Lost, StepFinished, StepStarted, Tick, Waiting
+from harness.memory.units import in_words
+from harness.run.events import CacheOver, Event, Listener, Lost, StepFinished, StepStarted, Tick, Waiting
 
 GUESS_SECONDS = 10.0
 
 
 @contextmanager
-def listener(plan: Plan, *, quiet: bool) -> Iterator[Listener]:
+def listener(jobs: Sequence[Mapping[str, Any]], *, quiet: bool) -> Iterator[Listener]:
     """Give a listener for the launcher's events that shows them on standard error."""
     if quiet:
         yield lambda event: None
     elif sys.stderr.isatty():
-        with _Bar(plan) as bar:
+        with _Bar(jobs) as bar:
             yield bar
     else:
-        yield _Lines(plan)
+        yield _Lines(jobs)
 
 
 class _Estimate:
     """Seconds that are left, from the mean of finished steps of the same operation (a guess where there is none)."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.left = [step.operation for step in plan.steps if step.state == "runnable"]
+    def __init__(self, jobs: Sequence[Mapping[str, Any]]) -> None:
+        self.left = [str(job["operation"]) for job in jobs if "state" not in job]
         self.seen: dict[str, list[float]] = {}
 
     def finished(self, operation: str, seconds: float) -> None:
@@ -54,8 +54,8 @@ class _Estimate:
 class _Lines:
     """One line per finished step."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.estimate = _Estimate(plan)
+    def __init__(self, jobs: Sequence[Mapping[str, Any]]) -> None:
+        self.estimate = _Estimate(jobs)
         self.waits_for = ""
 
     def __call__(self, event: Event) -> None:
@@ -65,6 +65,8 @@ class _Lines:
             self.waits_for = event.reason
         elif isinstance(event, Lost):
             print(_lost(event), file=sys.stderr, flush=True)
+        elif isinstance(event, CacheOver):
+            print(_over(event), file=sys.stderr, flush=True)
         elif isinstance(event, StepFinished):
             if event.status != "skipped":
                 self.estimate.finished(event.job["operation"], event.seconds)
@@ -77,11 +79,11 @@ class _Lines:
 class _Bar:
     """A bar on a terminal."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, jobs: Sequence[Mapping[str, Any]]) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        self.estimate = _Estimate(plan)
+        self.estimate = _Estimate(jobs)
         self.counts = {"done": 0, "skipped": 0, "failed": 0}
         self.began = time.monotonic()
         # The 1 Hz default of rich's own thread would compute beside the measurement, so it is off.
@@ -89,7 +91,7 @@ class _Bar:
             BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.description}", markup=False),
             console=Console(stderr=True), auto_refresh=False,
         )  # fmt: skip
-        self.waiting = sum(step.state != "done" for step in plan.steps)
+        self.waiting = sum(job.get("state") != "done" for job in jobs)
         self.task = self.progress.add_task("starting", total=self.waiting)
 
     def __enter__(self) -> _Bar:
@@ -108,6 +110,8 @@ class _Bar:
             self.progress.update(self.task, description=f"waiting: {event.reason}", refresh=True)
         elif isinstance(event, Lost):
             self.progress.console.print(shown(_lost(event)), markup=False)
+        elif isinstance(event, CacheOver):
+            self.progress.console.print(_over(event), markup=False)
         elif isinstance(event, StepFinished):
             self._finished(event)
 
@@ -134,6 +138,10 @@ def label(job: Any) -> str:
     what = coordinates["task"] or job["operation"]
     seed = "" if coordinates["seed"] is None else f" seed {coordinates['seed']}"
     return shown(f"{what} | {coordinates['method']} @ {coordinates['model']}, {coordinates['precision']}{seed}")
+
+
+def _over(event: CacheOver) -> str:
+    return f"the cache is {in_words(event.bytes)} above its limit: steps to come need all of it (docs/cleaning.md)"
 
 
 def _lost(event: Lost) -> str:

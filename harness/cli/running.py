@@ -160,7 +160,7 @@ def _sweep(
             print(f"{plan.suite.name}: nothing to run: {what}")
         return run(planned, store, isolation=how.isolation, canary=False, command=_command())
     build_data(plan, store)
-    with listener(plan, quiet=how.as_json) as on_event:
+    with listener(planned, quiet=how.as_json) as on_event:
         if how.engine is not None:
             return scatter(
                 planned, store, how.engine, isolation=how.isolation, command=_command(), on_event=on_event

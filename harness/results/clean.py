@@ -26,8 +26,8 @@ from harness.results.inventory import (
     Item,
 )
 from harness.results.made import ARTEFACTS, CHECKPOINTS, finish_removals, made_in, take_away, with_parts
-from harness.results.record import sync_folder
 from harness.results.store import Store
+from harness.results.whole import sync_folder
 
 CACHED = (CHECKPOINT, ARTEFACT)
 COUNTED = (RECORD, LOG)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.results.record import sync_folder
+from harness.results.whole import sync_folder
 
 CHECKPOINTS, ARTEFACTS = "checkpoints", "artefacts"
 GONE = ".gone-"  # how the name begins of what was taken away and is being deleted

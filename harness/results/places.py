@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +13,8 @@ from typing import Protocol
 from harness.errors import StoreError
 from harness.plain_json import NotPlain, content_of
 from harness.results.inside import check_inside
-from harness.results.record import sync_folder
+from harness.results.whole import create
 
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 _IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST)
 
 
@@ -85,7 +83,7 @@ class Folder:
         for path in files:
             check_inside(self.root, self.root / path)
         with self._told("written"):
-            return [path for path, content in files.items() if not _create(self.root / path, content)]
+            return [path for path, content in files.items() if not create(self.root / path, content)]
 
     def _entries(self, path: str) -> list[Path]:
         with self._told("read"):
@@ -106,35 +104,3 @@ class Folder:
             raise StoreError(
                 f"results store {self.name} cannot be {doing}: {reason}; free space or choose another one"
             ) from None
-
-
-def _create(path: Path, content: bytes) -> bool:
-    """Put ``content`` at ``path`` if nothing is there, durably, however many others try at the same time."""
-    if path.exists():
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        made = _move_into_place(part, path)
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
-    sync_folder(path.parent)
-    return made
-
-
-def _move_into_place(part: Path, path: Path) -> bool:
-    """A rename would replace what another writer put there in the meantime; a link does not."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        part.rename(path)
-    return True

@@ -14,7 +14,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -26,6 +25,7 @@ from harness.errors import StoreError
 from harness.plain_text import one_line
 from harness.redaction import redacted
 from harness.results.shape import misfit_of_record
+from harness.results.whole import create, put
 
 FORMAT = 2
 STATUSES = ("done", "failed", "skipped", "crashed", "timeout", "out_of_memory", "interrupted", "invalid")
@@ -108,9 +108,10 @@ def write(path: Path, record: Record) -> None:
     """
     record = redacted(_without_nan(record))
     validate(record, path)
-    if path.exists():
+    with _told(path):
+        made = create(path, to_text(record).encode())
+    if not made:
         raise StoreError(f"record {path} exists already; records are never written twice")
-    write_file(path, to_text(record))
 
 
 def to_text(record: Record) -> str:
@@ -120,20 +121,16 @@ def to_text(record: Record) -> str:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write ``text`` to ``path`` atomically and durably (same folder, fsync, rename, fsync of the folder)."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    """Write ``text`` to ``path`` atomically and durably, in place of what is there; ``StoreError`` if it cannot be."""
+    with _told(path):
+        put(path, text.encode("utf-8", "replace"), durable=True)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)
-        with part.open("x", encoding="utf-8", errors="replace") as file:  # a link that waits there is not followed
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-        sync_folder(path.parent)
+        yield
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise StoreError(
             f"cannot write {path}: {error.strerror}; free space or choose another results folder"
         ) from None
@@ -222,12 +219,3 @@ def _nulled(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_nulled(item) for item in value]
     return value
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was renamed or made in a folder outlast a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

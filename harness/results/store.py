@@ -31,6 +31,7 @@ from harness.results.nights import FOLDER as NIGHTS
 from harness.results.quarantine import Records, Seen, read_into
 from harness.results.record import Record, read, write, write_file
 from harness.results.shape import misfit_of_plan
+from harness.results.whole import create
 
 # Attempt and suite of each record of a step, in order: numbers and shared texts, for a sweep may have 100 000 of them.
 Index = dict[str, list[tuple[int, str]]]
@@ -51,7 +52,7 @@ class Store:
         path = self.cache / "installation"
         try:
             if not path.exists():
-                _write_once(path, secrets.token_hex(6) + "\n")
+                create(path, f"{secrets.token_hex(6)}\n".encode())
             found = path.read_text(errors="replace").strip()
         except OSError as error:
             raise StoreError(f"results folder {self.root} cannot be used: {error.strerror}") from None
@@ -251,19 +252,6 @@ class Store:
                 if _RECORD_NAME.fullmatch(path.name):
                     _note(index, path, suite.name)
         return index
-
-
-def _write_once(path: Path, text: str) -> None:
-    """Write a file unless it is there: of several that do so at once one wins, and none sees half a file."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
-    write_file(part, text)
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without links
-        part.rename(path)
-    part.unlink(missing_ok=True)
 
 
 def _folders(path: Path) -> list[Path]:

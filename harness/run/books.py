@@ -15,7 +15,7 @@ from harness.results.record import Record, blank, disturbed
 from harness.results.store import Store
 from harness.run.agenda import Agenda, needs
 from harness.run.environment import commit_facts, environment_of
-from harness.run.events import Event, Listener, Outcome, StepFinished
+from harness.run.events import CacheOver, Event, Listener, Outcome, StepFinished
 from harness.run.failures import NO_SPACE
 
 
@@ -30,6 +30,7 @@ class Books:
         self._isolation = isolation
         self._listener = listener
         self._limit = CacheLimit(store)
+        self._over = False
         self._context = {
             "installation": store.installation,
             "commit": commit_facts(),
@@ -83,6 +84,9 @@ class Books:
             self.outcome.disturbed.append(job["step"])
         agenda.settle(job, status, record["reason"])
         self.tell(StepFinished(job, index, agenda.total, status, seconds, record["reason"]))
-        self._limit.after({job["step"], *needs(job).values()}, agenda.needed, job["suite"])
+        trimmed = self._limit.after({job["step"], *needs(job).values()}, agenda.needed, job["suite"])
+        if trimmed.over and not self._over:
+            self._over = True
+            self.tell(CacheOver(trimmed.over))
         if status != "done" and str(record["reason"]).startswith(NO_SPACE):
             raise StoreError(f"{record['reason']}; what is done is kept: free space, then the same command goes on")

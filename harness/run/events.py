@@ -55,6 +55,13 @@ class Lost:
     reason: str
 
 
+@dataclass(frozen=True)
+class CacheOver:
+    """The cache is so many bytes above its limit, and steps to come need all that it holds; told once a sweep."""
+
+    bytes: int
+
+
 @dataclass
 class Outcome:
     """How a sweep ended. ``statuses`` counts the records written; ``already`` the steps that needed no run;
@@ -83,5 +90,5 @@ class SweepFinished:
     outcome: Outcome
 
 
-Event = StepStarted | StepFinished | Tick | Waiting | Lost | SweepFinished
+Event = StepStarted | StepFinished | Tick | Waiting | Lost | CacheOver | SweepFinished
 Listener = Callable[[Event], None]

@@ -17,6 +17,7 @@ from harness.errors import StepError
 from harness.run.processes import kill_all, started_with
 
 START_SECONDS = 300.0
+GONE_SECONDS = 5.0
 _MARK = "HARNESS_SERVER"  # names the server in the environment of all that comes from it
 
 
@@ -99,8 +100,14 @@ class Service:
             self._held.close()
 
     def _gone(self) -> ServerGone:
-        """The server was killed: what its workers left in sessions of their own has nobody else to end it."""
-        kill_all(started_with(_MARK, self._mark))
+        """The server was killed: what its workers left in sessions of their own has nobody else to end it.
+
+        One look is not enough: what is still alive may start another process between the look and its end.
+        """
+        deadline = time.monotonic() + GONE_SECONDS
+        while (left := started_with(_MARK, self._mark)) and time.monotonic() < deadline:
+            kill_all(left)
+            time.sleep(GONE_SECONDS / 100)
         return ServerGone("the server that starts workers has ended")
 
     def _expect(self, key: str, seconds: float) -> dict[str, Any]:

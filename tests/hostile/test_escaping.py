@@ -405,12 +405,9 @@ def test_the_result_table_obeys_nothing_either(synthetic: ModuleType, capsys: py
 
 def test_the_progress_of_a_sweep_obeys_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     from harness.cli.progress import _Lines, label
-    from harness.plan.machine import Machine
-    from harness.plan.plan import plan as planned
-    from harness.plan.suite import load_text
     from harness.run.events import StepFinished
 
-    lines = _Lines(planned(load_text("method: base\ntasks: perplexity\n"), machine=Machine(2, 0)))
+    lines = _Lines([])
     for text in EVERY:
         job = {
             "operation": "eval",

@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from harness.results.whole import put
+from harness.results.whole import create, put
 
 HELD = """
 import sys, time
@@ -81,3 +82,25 @@ def test_a_full_disk_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
     assert done.stdout == "File too large\n"
     assert [(entry.name, entry.read_bytes()) for entry in tmp_path.iterdir()] == [("page.html", b"old")]
+
+
+def test_of_many_that_create_a_file_one_wins_and_none_of_the_others_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "record.json"
+    contents = [bytes([65 + number]) * 5000 for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda content: create(path, content), contents))
+    assert made.count(True) == 1
+    assert path.read_bytes() == contents[made.index(True)]
+    assert [entry.name for entry in path.parent.iterdir()] == ["record.json"]
+
+
+def test_a_creator_killed_after_its_last_act_but_one_has_made_a_file_that_stays(tmp_path: Path) -> None:
+    """The part is a second name of the file then, and whoever writes next must not write through it."""
+    path = tmp_path / "record.json"
+    assert create(path, b"first")
+    os.link(path, tmp_path / ".record.json.part")
+    assert not create(path, b"second")
+    other = tmp_path / "other"
+    os.link(path, other)
+    put(path, b"third")
+    assert (path.read_bytes(), other.read_bytes()) == (b"third", b"first")

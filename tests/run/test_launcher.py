@@ -333,3 +333,14 @@ def test_a_bad_job_file_is_one_line(tmp_path: Path, job: Jobs) -> None:
         path.write_text(text)
         with pytest.raises(UsageError, match=expected):
             launcher.run_job(path)
+
+
+def test_a_cache_that_cannot_be_kept_within_its_limit_is_told_once(
+    store: Store, job: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HARNESS_CACHE_GB", "0")
+    heard: list[events.Event] = []
+    sweep(store, job("a"), job("b"), job("c", input="a"), job("d", input="b"), on_event=heard.append)
+    (told,) = (event for event in heard if isinstance(event, events.CacheOver))
+    assert told.bytes > 0
+    assert not store.has_checkpoint("d")
