@@ -17,10 +17,11 @@ import numpy
 from harness.analyse.case import Place, case_id
 from harness.analyse.changes import FEWEST, MAD, changes
 from harness.analyse.watched import WATCHED, Watched
+from harness.metrics import METRICS
 from harness.results.nights import Night
 from harness.results.record import disturbed
 
-CANARIES = ("canary_matmul_seconds", "canary_bf16_matmul_seconds", "canary_copy_seconds")
+CANARIES = tuple(name for name in METRICS if name.startswith("canary_"))
 MOVED_SHARE = 0.10  # a canary that far from its usual time has moved, if it is also far for this machine
 MOVED_DEVIATIONS = 5.0
 REMEMBERED = 30

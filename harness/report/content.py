@@ -208,9 +208,11 @@ class Content:
         return {int(self._seeds[step]): value for step in known for value in self.values(metric, [step])}
 
     def peak_flops(self, precision: str, hardware: str) -> float | None:
-        """FLOP/s that matrix products of a precision reach: a GPU's published figure, a CPU's by the canary."""
-        if hardware.startswith("cpu"):
-            return measured_peak(self.frame[self.frame["installation"] == self.installation], precision)
+        """FLOP/s that matrix products of a precision reach by the canary, of a GPU without one its published figure."""
+        device = "cpu" if hardware.startswith("cpu") else "cuda"
+        found = measured_peak(self.frame[self.frame["installation"] == self.installation], precision, device)
+        if found is not None or device == "cpu":
+            return found
         gpus = self.facts.environments.get(str(self.installation), {}).get("hard", {}).get("gpus") or [""]
         return published_peak(str(gpus[0]), precision)
 

@@ -14,7 +14,7 @@ from harness.report.numbers import pretty
 
 MOST_NAMED = 4
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
-CANARY = ("canary_matmul_seconds", "canary_bf16_matmul_seconds", "canary_copy_seconds")
+CANARY = tuple(name for name in METRICS if name.startswith("canary_"))
 
 
 def validity(content: Content) -> Section:

@@ -1,19 +1,17 @@
 """What else happened on the GPUs that a step may use, by the driver's own account (NVML): other processes, and heat.
 
-Nothing here opens a device: NVML is the driver's side channel. Process ids are the host's, also inside a container,
-where they match none of ours; then processes are counted.
+Process ids are the host's, also inside a container, where they match none of ours; then processes are counted.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-DRIVER = Path("/dev/nvidiactl")
+from harness.run.nvml import each_gpu
+
 # Clocks held down by heat or by the power supply; a power limit is no fault, large GPUs live at theirs.
 _SLOWED = (
     "nvmlClocksThrottleReasonHwSlowdown", "nvmlClocksThrottleReasonSwThermalSlowdown",
@@ -40,23 +38,7 @@ class GpuContention:
 
 def readings() -> dict[str, GpuReading]:
     """The GPUs that this process may use, by index or unique name; empty where there is none or no NVML."""
-    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if wanted == "" or not DRIVER.exists():
-        return {}
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # no library, no driver or a broken one: nothing can be told, and the step runs all the same
-        return {}
-    try:
-        names = range(pynvml.nvmlDeviceGetCount()) if wanted is None else wanted.split(",")
-        return {str(name): _reading(pynvml, _handle(pynvml, str(name))) for name in names}
-    except Exception:
-        return {}
-    finally:
-        with contextlib.suppress(Exception):
-            pynvml.nvmlShutdown()
+    return each_gpu(_reading)
 
 
 def compare(before: dict[str, GpuReading], after: dict[str, GpuReading], own: Collection[int]) -> GpuContention:
@@ -71,12 +53,6 @@ def compare(before: dict[str, GpuReading], after: dict[str, GpuReading], own: Co
         if now.slowed or now.slowed_seconds > then.slowed_seconds:
             slowed.append(name)
     return GpuContention(tuple(shared), tuple(slowed))
-
-
-def _handle(nvml: Any, name: str) -> Any:
-    if name.isdigit():
-        return nvml.nvmlDeviceGetHandleByIndex(int(name))
-    return nvml.nvmlDeviceGetHandleByUUID(name)
 
 
 def _reading(nvml: Any, handle: Any) -> GpuReading:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,14 @@ from harness.errors import InvalidMeasurement
 from harness.metrics import metric as declared
 from harness.run import memory
 from harness.run.contention import compare, usage
+from harness.run.gpu_work import SHORTEST_SECONDS, DeviceClock, GpuState, as_observed, energy, states
 from harness.run.steps import LOSS_ENDS, RATES, Steps
 from harness.run.timeline import BESIDE_THE_WORK, Timeline
 
 # Spans that the worker itself needs, or that look at the work from outside: their memory is not the technique's.
 NOT_THE_WORK = BESIDE_THE_WORK | {"start", "import", "seal", "inspect"}
+POWERED = frozenset({"train", "generate"})  # the work whose energy is told
+CLOCKS_DIFFER = 0.02  # share by which a GPU's events may exceed the clock around them
 CONTENTION = ("contention_share", "supervisor_cpu_share")
 _CUDA_METRICS = {
     "allocated_bytes": "cuda_peak_allocated_bytes",
@@ -40,6 +44,7 @@ class Meter:
         self, *, started: float | None = None, log: Path | None = None, supervisors: tuple[int, ...] = (),
         alone: bool = True,
     ) -> None:  # fmt: skip
+        self._before = usage(supervisors)  # takes its time where there are GPUs: that is of the start
         self.timeline = Timeline(started=started)
         self.steps = Steps()
         self.points: list[dict[str, float]] = []
@@ -53,8 +58,8 @@ class Meter:
         self._log = log
         self._alone = alone
         self._supervisors = supervisors
-        self._before = usage(supervisors)
         self._step: tuple[float, float, str] | None = None
+        self._device = DeviceClock()
         self._elsewhere: dict[str, float] = {}
         self._before_training: int | None = None
 
@@ -62,25 +67,32 @@ class Meter:
     def span(self, name: str) -> Iterator[None]:
         """Attribute the time and the peak memory of the block to ``name``."""
         _synchronize()
+        before = self._gpu_states(name)
         self.timeline.enter(name)
+        began = self.timeline.now()
         try:
             yield
             _synchronize()
         finally:
+            seconds = self.timeline.now() - began
             self.timeline.leave(name)
+        if before:
+            self._gpu_work(before, self._gpu_states(name), seconds)
 
     def step_begin(self) -> None:
         """Start the clock of one optimiser step."""
         _synchronize()
         name = self.timeline.current() or ""
         self._step = (self.timeline.now(), self.timeline.inner_seconds(name), name)
+        self._device.begin()
 
     def step_end(self, *, tokens: int, nonpadding_tokens: int, loss_tokens: int) -> None:
         """Stop it; spans opened inside the step (an evaluation) are not counted in it."""
         if self._step is None:
             raise InvalidMeasurement("an optimiser step was ended that had not begun")
-        _synchronize()
         began, inner, name = self._step
+        self._device.end(whole=self.timeline.inner_seconds(name) == inner)
+        _synchronize()
         seconds = self.timeline.now() - began - (self.timeline.inner_seconds(name) - inner)
         self._step = None
         self.steps.add(seconds, tokens, nonpadding_tokens, loss_tokens)
@@ -204,10 +216,39 @@ class Meter:
             told = self.metrics.get(name)
             if told is not None and name in derived and not math.isclose(told, derived[name], rel_tol=1e-3):
                 raise InvalidMeasurement(f"{name} was given as {told:.6g}, its steps say {derived[name]:.6g}")
-        self.metrics = {**derived, **self.metrics, "wall_seconds": wall}
+        self.metrics = {**derived, **self._device_seconds(), **self.metrics, "wall_seconds": wall}
         # A policy's loss is made anew with each batch of its answers: it has nothing to fall towards.
         for text in self.steps.flags(falls="episodes" not in self.metrics):
             self.flag(text)
+
+    def _device_seconds(self) -> dict[str, float]:
+        """Median of the counted steps' seconds by CUDA events; ``InvalidMeasurement`` where both clocks disagree."""
+        found = list(zip(self._device.seconds(), self.steps.seconds, strict=False))[self.steps.warmup() :]
+        pairs = [(device, wall) for device, wall in found if device is not None]
+        if not pairs:
+            return {}
+        device, wall = (sum(column) for column in zip(*pairs, strict=True))
+        if device > wall * (1 + CLOCKS_DIFFER):
+            raise InvalidMeasurement(f"steps take {device:.3f} s by the GPU's events and {wall:.3f} s by the clock")
+        self.samples["cuda_step_seconds"] = [one for one, _ in pairs]
+        return {"cuda_step_seconds": statistics.median(one for one, _ in pairs)}
+
+    def _gpu_states(self, name: str) -> dict[str, GpuState]:
+        """What the GPUs say before or after a span that is worth it; it takes its time in a span of its own."""
+        if name not in POWERED or self.timeline.is_within(POWERED) or not self._alone or memory.cuda() is None:
+            return {}
+        self.timeline.enter("inspect")
+        try:
+            return states()
+        finally:
+            self.timeline.leave("inspect")
+
+    def _gpu_work(self, before: dict[str, GpuState], after: dict[str, GpuState], seconds: float) -> None:
+        self.observe("gpu_state", as_observed(after))
+        joules = energy(before, after)
+        if joules is not None and seconds >= SHORTEST_SECONDS:
+            self.metric("gpu_energy_joules", joules)
+            self.metric("gpu_power_watts", joules / seconds)
 
     def _derive_memory(self) -> None:
         if not self.timeline.can_reset:

@@ -43,7 +43,7 @@ def perform(job: Mapping[str, Any], meter: Meter) -> None:
     if job["operation"] == "canary":
         from harness.run.canary import measure
 
-        measure(meter)
+        measure(meter, str(job["hardware"].get("device", "cpu")))
         return
     scratch = Path(job["cache"]) / "partial" / f"{job['step']}.{job['attempt']}"
     shutil.rmtree(scratch, ignore_errors=True)

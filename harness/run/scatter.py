@@ -56,7 +56,8 @@ def scatter(
     agenda = Agenda(jobs)
     with store.lock():
         engine.check(store.cache.absolute())
-        sweep = _Scatter(store, engine, Books(store, isolation, with_tasks(preload, agenda.runnable), command, on_event))
+        preload = with_tasks(preload, agenda.runnable)
+        sweep = _Scatter(store, engine, Books(store, isolation, preload, command, on_event))
         try:
             with terminable():
                 sweep.run(agenda)

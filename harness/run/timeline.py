@@ -117,6 +117,10 @@ class Timeline:
         """Name of the current span, or None outside every span."""
         return self._open[-1].name if self._open else None
 
+    def is_within(self, names: frozenset[str]) -> bool:
+        """Whether a span of one of these names is open."""
+        return any(span.name in names for span in self._open)
+
     def now(self) -> float:
         """The timeline's own monotonic clock, in seconds."""
         return self._clock()

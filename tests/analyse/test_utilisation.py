@@ -19,6 +19,15 @@ def test_the_peak_is_that_of_the_fastest_canary_of_the_precision():
     assert measured_peak(rows[:0], "fp32") is None
 
 
+def test_a_gpu_s_peak_is_that_of_its_own_canary():
+    rows = pandas.DataFrame(
+        [("canary_bf16_matmul_seconds", None, 0.005), ("canary_gpu_bf16_matmul_seconds", None, 0.0014)],
+        columns=["metric", "sample", "value"],
+    )  # fmt: skip
+    assert measured_peak(rows, "bf16-mixed", "cuda") == pytest.approx(2 * 8192**3 / 0.0014)
+    assert measured_peak(rows, "fp32", "cuda") is None
+
+
 def test_a_gpu_has_its_makers_figure_or_none():
     assert published_peak("NVIDIA H100 80GB HBM3", "bf16-mixed") == 989.4e12
     assert published_peak("NVIDIA H100 80GB HBM3", "fp32") == 67e12

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.results.record import disturbed
-from harness.run import contention, gpu
+from harness.run import contention, gpu, nvml
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Driver:
 def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Driver:
     found = Driver()
     monkeypatch.setitem(sys.modules, "pynvml", found)  # type: ignore[arg-type]
-    monkeypatch.setattr(gpu, "DRIVER", tmp_path)
+    monkeypatch.setattr(nvml, "DRIVER", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     return found
 

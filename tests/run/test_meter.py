@@ -10,7 +10,7 @@ import time
 import pytest
 
 from harness.errors import InvalidMeasurement, UsageError
-from harness.run import memory
+from harness.run import gpu, memory
 from harness.run.meter import Meter
 from harness.run.steps import Steps, check_rate
 from harness.run.timeline import Timeline
@@ -61,6 +61,22 @@ def test_the_time_before_the_meter_is_the_span_start() -> None:
     found = meter.finish()
     assert seconds_of(found, "start") >= 0.1
     assert meter.invalid is None
+
+
+def test_what_looking_at_a_gpu_takes_is_of_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NVML answers after a while: were that in no span, a short step on a GPU would be invalid."""
+
+    def slow() -> dict[str, gpu.GpuReading]:
+        time.sleep(0.2)
+        return {}
+
+    monkeypatch.setattr(gpu, "readings", slow)
+    meter = Meter(started=time.perf_counter())
+    with meter.span("work"):
+        pass
+    found = meter.finish()
+    assert meter.invalid is None
+    assert seconds_of(found, "start") >= 0.2
 
 
 def test_spans_closed_in_the_wrong_order_are_an_error() -> None:
