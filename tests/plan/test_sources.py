@@ -25,7 +25,8 @@ def test_words_for_models(tmp_path):
     random = model_source("random:llama(layers=4, hidden_size=512)", {}, tmp_path)
     assert random.word == "random:llama(hidden_size=512, layers=4)"
     assert random.spec["hidden_size"] == 512 and random.spec["heads"] == 4 and random.spec["seed"] == 0
-    assert not random.trained and "tokenizer" not in random.parts
+    assert not random.trained and random.parts == {"model", "config", "tokenizer"}  # the embedded tokenizer is lent
+    assert "tokenizer" not in model_source("random:llama(vocab_size=96)", {}, tmp_path).parts
 
 
 @pytest.mark.parametrize(("architecture", "kind"), [("gpt2", "causal"), ("bert", "masked"), ("bart", "seq2seq")])
@@ -45,7 +46,7 @@ def test_a_published_shape_is_named_like_the_model(word, kind, model_type, tmp_p
     assert (found.word, found.kind, found.trained) == (f"random:{word}", kind, False)
     assert found.spec["configuration"]["model_type"] == model_type
     assert found.spec["seed"] == (3 if "seed" in word else 0)
-    assert found.parts == {"model", "config"}
+    assert found.parts == {"model", "config", "tokenizer"}
 
 
 def test_a_name_that_is_both_is_the_published_model_unless_sizes_are_given(tmp_path):
