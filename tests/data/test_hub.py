@@ -36,7 +36,8 @@ def run(spec: dict, view: str, home: Path) -> list[str]:
 
 def test_offline_and_not_in_the_cache_is_one_clear_line(tmp_path: Path) -> None:
     (line,) = run({"kind": "hub", "id": "nobody/nothing", "revision": "abc123"}, "text", tmp_path)
-    assert line.startswith("DataError hub data 'nobody/nothing' at revision abc123 cannot be read: ")
+    assert line.startswith("DataError hub data 'nobody/nothing' at revision abc123 is not in the hub's cache here: ")
+    assert "`harness prepare`" in line
     assert "HF_HUB_OFFLINE is set" in line
 
 

@@ -172,7 +172,7 @@ def test_what_makes_no_sense_is_one_line(method, model, words):
     [
         ("llama-66b", r"unknown model 'llama-66b'; did you mean 'llama-65b'\?; published shapes: llama-7b"),
         ("./nowhere/config.json", r"cannot read \S*/nowhere/config.json: No such file"),
-        ("hub:nobody/nothing", "hub:nobody/nothing is not in the hub's cache"),
+        ("hub:nobody/nothing", "hub:nobody/nothing@main is not in the hub's cache"),
         ("none", "'none' is no model whose memory can be predicted"),
     ],
 )
@@ -186,11 +186,12 @@ def test_a_configuration_is_enough(tmp_path, monkeypatch):
     config = {"model_type": "gpt2", "n_embd": 8, "n_layer": 1, "n_head": 2, "vocab_size": 10, "n_positions": 4}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert held_model(str(tmp_path)) == held_model(str(tmp_path / "config.json")) == Held.of(config)
-    snapshot = tmp_path / "hub" / "models--org--name" / "snapshots" / "abc"
+    commit = "abc1" * 10
+    snapshot = tmp_path / "hub" / "models--org--name" / "snapshots" / commit
     snapshot.mkdir(parents=True)
     (snapshot / "config.json").write_text(json.dumps(config))
     (snapshot.parents[1] / "refs").mkdir()
-    (snapshot.parents[1] / "refs" / "main").write_text("abc\n")
+    (snapshot.parents[1] / "refs" / "main").write_text(f"{commit}\n")
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     assert held_model("hub:org/name") == Held.of(config)
     (tmp_path / "config.json").write_text("[1]")

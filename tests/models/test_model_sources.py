@@ -164,11 +164,37 @@ def test_an_unknown_kind_of_model(tmp_path):
         open_model({"kind": "cloud"}, cache=tmp_path)
 
 
-def test_a_hub_model_without_a_hub_is_one_line(tmp_path, monkeypatch):
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+def test_a_hub_model_that_is_not_here_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError) as caught:
         open_model({"kind": "hub", "id": "nobody/nothing-at-all", "revision": "abc"}, cache=tmp_path)
-    one_line(caught, "nobody/nothing-at-all@abc")
+    one_line(caught, "nobody/nothing-at-all@abc", "harness prepare hub:nobody/nothing-at-all@abc")
+
+
+def test_a_folder_that_lacks_a_shard_is_one_line(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model-1.safetensors").write_bytes(b"")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}))
+    with pytest.raises(ModelError) as caught:
+        open_folder(tmp_path)
+    one_line(caught, str(tmp_path), "model.safetensors.index.json", "'model-2.safetensors', which are not there")
+    index.write_text("[]")
+    with pytest.raises(ModelError) as caught:
+        open_folder(tmp_path)
+    one_line(caught, "is no index of weights")
+
+
+def test_weights_that_are_missing_are_not_drawn_at_random(tmp_path, llama, bert, open_live):
+    from safetensors.torch import load_file, save_file
+
+    for file in llama.parts["model"].iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["model.norm.weight"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError) as caught:
+        open_live(open_folder(tmp_path))
+    one_line(caught, "lacks 1 weights", "model.norm.weight", "random")
+    assert open_live(llama).get_output_embeddings().weight is not None, "tied ones are not stored twice"
+    assert open_live(bert) is not None
