@@ -60,7 +60,7 @@ _AFTER = tuple(
         r"(hooks\.slack\.com/services/)[\w/-]+",
         r"(?i)(\bauthorization[\"']?\s*[:=]\s*[\"']?(?:bearer|basic|token|digest)\s+)[^\s\"',]+",
         r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{12,}",
-        r"(?i)(--?[\w-]*(?:token(?!s|i)|secret|passw(?:or)?d|passphrase|api-?key|access-?key|private-?key|credential)"
+        r"(?i)((?<!\w)--?[\w-]*(?:token(?!s|i)|secret|passw(?:or)?d|passphrase|api-?key|access-?key|private-?key|credential)"
         r"[\w-]*(?:=|\s+)[\"']?)(?![-\s]|\*\*\*)[^\s\"']+",
         rf"(?i)(\b[\w.-]*(?:{_WORDS})[\"']?\s*(?:=>|[=:])\s*){_VALUE}",
         r"(\b(?:[A-Z0-9_]+_)?(?:TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIALS|PAT)(?:_[A-Z0-9]+)?=[\"']?)(?!\*\*\*)[^\s\"',;]{4,}",

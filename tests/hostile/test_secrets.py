@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 from worlds import leaves, ran, tree
 
+from harness import catalogue
 from harness.analyse.case import Case, Place
+from harness.metrics import METRICS
 from harness.redaction import MASK, redacted, redacted_text, values_of
 from harness.report.ci.writing import write_outputs
 from harness.results.nights import night_of
@@ -163,6 +165,7 @@ def test_a_key_over_many_lines_of_a_log_is_gone() -> None:
         "monkey=bananas1",
         "special_tokens={'a': 1}",
         "per_token_loss=3.1415926535897931",
+        "masked-token accuracy and pseudo-perplexity",
         "the password is wrong",
         "torch==2.13.0+cpu",
         "s3://bucket/prefix",
@@ -177,6 +180,14 @@ def test_what_is_no_secret_stays(text: str) -> None:
         redacted_text(text, values_of({"X_TOKEN": "short", "Y_KEY": "embedded", "Z_SECRET": "/a/path/that/is/long"}))
         == text
     )
+
+
+def test_nothing_that_the_project_says_of_itself_is_masked() -> None:
+    techniques = [catalogue.adapter_class(name) for name in catalogue.adapter_names()]
+    tasks = [catalogue.task_class(name) for name in catalogue.task_names()]
+    said = [text for kind in (*techniques, *tasks) for text in (kind.summary, kind.__doc__ or "")]
+    said += [text for metric in METRICS.values() for text in (metric.label, metric.how)]
+    assert [text for text in said if redacted_text(text) != text] == []
 
 
 def test_committed_records_are_masked_nowhere() -> None:
