@@ -506,7 +506,8 @@ class Task:
 
     Such a task is given the adapter instead of a scorer, and the checkpoint that the stage would begin with.
     For one with ``opens`` False nothing is opened: it is given None.
-    ``preload`` are imports that a sweep with this task pays for once. ``methods`` names parameters that are methods: what they make, from the model, in fp32 and with seed 0 whatever the
+    ``preload`` are imports that a sweep with this task pays for once.
+    ``methods`` names parameters that are methods: what they make, from the model, in fp32 and with seed 0 whatever the
     method that is scored, is in the job's ``inputs``.
     """
 

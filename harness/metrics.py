@@ -100,6 +100,54 @@ _DECLARED = (
         "rouge_l", "share", "higher", "ROUGE-L",
         "Mean over items of the F-measure of the longest common subsequence of words.",
     ),
+    # downstream tasks, by lm-eval's definitions
+    Metric(
+        "lm_eval_acc", "share", "higher", "lm-eval acc",
+        "lm-eval: share of items whose right option has the largest log p(option | context), or whose text is the "
+        "likeliest one.",
+    ),
+    Metric(
+        "lm_eval_acc_norm", "share", "higher", "lm-eval acc_norm",
+        "lm-eval: the same with each option's log-probability over its characters.",
+    ),
+    Metric(
+        "lm_eval_acc_bytes", "share", "higher", "lm-eval acc_bytes",
+        "lm-eval: the same with each option's log-probability over its UTF-8 bytes.",
+    ),
+    Metric(
+        "lm_eval_acc_mutual_info", "share", "higher", "lm-eval acc_mutual_info",
+        "lm-eval: the same with log p(option | context) - log p(option).",
+    ),
+    Metric(
+        "lm_eval_exact_match", "share", "higher", "lm-eval exact_match",
+        "lm-eval: share of items whose generated answer, filtered, is the reference; of options, whose text is the "
+        "likeliest one.",
+    ),
+    Metric("lm_eval_f1", "share", "higher", "lm-eval f1", "lm-eval: F1 of the chosen options over all items."),
+    Metric("lm_eval_mcc", "1", "higher", "lm-eval mcc", "lm-eval: Matthews correlation of chosen and right options."),
+    Metric(
+        "lm_eval_brier_score", "1", "lower", "lm-eval brier_score",
+        "lm-eval: mean squared distance between the options' probabilities and the right one.",
+    ),
+    Metric(
+        "lm_eval_perplexity", "1", "lower", "lm-eval perplexity",
+        "lm-eval: exp of the mean over items of -log p(text | context), however many tokens the text has.",
+    ),
+    Metric(
+        "lm_eval_word_perplexity", "1", "lower", "lm-eval word_perplexity",
+        "lm-eval: exp of the negative log-likelihood of whole texts over their words.",
+    ),
+    Metric(
+        "lm_eval_byte_perplexity", "1", "lower", "lm-eval byte_perplexity",
+        "lm-eval: exp of the negative log-likelihood of whole texts over their UTF-8 bytes.",
+    ),
+    Metric(
+        "lm_eval_bits_per_byte", "bit/byte", "lower", "lm-eval bits_per_byte",
+        "lm-eval: negative log2-likelihood of whole texts over their UTF-8 bytes; rules= says what is scored.",
+    ),
+    Metric("lm_eval_bleu", "points", "higher", "lm-eval bleu", "lm-eval: sacrebleu's corpus BLEU, 0 to 100."),
+    Metric("lm_eval_chrf", "points", "higher", "lm-eval chrf", "lm-eval: sacrebleu's corpus chrF2, 0 to 100."),
+    Metric("lm_eval_ter", "points", "lower", "lm-eval ter", "lm-eval: sacrebleu's corpus TER."),
     # preferences
     Metric(
         "preference_accuracy", "share", "higher", "Preference accuracy",
@@ -264,6 +312,15 @@ _DECLARED = (
         "cuda_alloc_retries", "1", "lower", "GPU allocator retries",
         "num_alloc_retries of torch.cuda.memory_stats.",
     ),
+    Metric(
+        "cuda_step_seconds", "s", "lower", "GPU step time",
+        "Median over the counted optimiser steps of the time between two CUDA events around each.",
+    ),
+    Metric(
+        "gpu_energy_joules", "J", "lower", "GPU energy",
+        "Difference of NVML's energy counter over the training or the generation, all GPUs, evaluations within it too.",
+    ),
+    Metric("gpu_power_watts", "W", "none", "GPU power", "That energy over the seconds that it was taken in."),
     Metric("checkpoint_bytes", "B", "lower", "Size on disk", "Bytes of the checkpoint's files that a user would ship."),
     Metric(
         "further_task_bytes", "B", "lower", "Bytes per further task",
@@ -410,6 +467,18 @@ _DECLARED = (
         "Median time of a fixed matrix product in bfloat16.",
     ),
     Metric("canary_copy_seconds", "s", "lower", "Canary: copy", "Median time of a fixed memory copy."),
+    Metric(
+        "canary_gpu_matmul_seconds", "s", "lower", "Canary: GPU matmul",
+        "Median time, by CUDA events, of a fixed product of random float32 matrices without TF32.",
+    ),
+    Metric(
+        "canary_gpu_bf16_matmul_seconds", "s", "lower", "Canary: GPU bf16 matmul",
+        "Median time, by CUDA events, of the same product in bfloat16.",
+    ),
+    Metric(
+        "canary_gpu_copy_seconds", "s", "lower", "Canary: GPU copy",
+        "Median time, by CUDA events, of a fixed copy within the GPU's memory.",
+    ),
     Metric(
         "contention_share", "share", "lower", "Other processes' CPU share",
         "CPU seconds of all other processes over wall seconds times cores, while the step ran.",

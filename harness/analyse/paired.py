@@ -66,6 +66,18 @@ RECIPES = {
     "training_reward": Recipe("judged", "training_reward"),
     "kl_from_reference": Recipe("judged", "kl_from_reference"),
     "answer_tokens": Recipe("judged", "tokens"),
+    "lm_eval_acc": Recipe("lm_eval", "acc", right_or_wrong=True),
+    "lm_eval_acc_norm": Recipe("lm_eval", "acc_norm", right_or_wrong=True),
+    "lm_eval_acc_bytes": Recipe("lm_eval", "acc_bytes", right_or_wrong=True),
+    "lm_eval_acc_mutual_info": Recipe("lm_eval", "acc_mutual_info", right_or_wrong=True),
+    "lm_eval_exact_match": Recipe("lm_eval", "exact_match", right_or_wrong=True),
+    "lm_eval_loss": Recipe("lm_eval", "nll"),
+    "lm_eval_perplexity": Recipe("lm_eval", "nll", transform=math.exp),
+    "lm_eval_word_loss": Recipe("lm_eval", "nll", "words"),
+    "lm_eval_word_perplexity": Recipe("lm_eval", "nll", "words", transform=math.exp),
+    "lm_eval_byte_loss": Recipe("lm_eval", "nll", "bytes"),
+    "lm_eval_byte_perplexity": Recipe("lm_eval", "nll", "bytes", transform=math.exp),
+    "lm_eval_bits_per_byte": Recipe("lm_eval", "nll", "bytes", factor=1 / math.log(2)),
 }
 
 
@@ -75,7 +87,10 @@ PER_TOKEN = frozenset(
      "pseudo_loss", "denoising_loss"}
 )  # fmt: skip
 # Metrics that are compared paired on the scale below their transformation.
-UNTRANSFORMED = {"perplexity": "loss", "pseudo_perplexity": "pseudo_loss"}
+UNTRANSFORMED = {
+    "perplexity": "loss", "pseudo_perplexity": "pseudo_loss", "lm_eval_perplexity": "lm_eval_loss",
+    "lm_eval_word_perplexity": "lm_eval_word_loss", "lm_eval_byte_perplexity": "lm_eval_byte_loss",
+}  # fmt: skip
 
 
 class ItemScores:

@@ -64,7 +64,8 @@ _EXACT = (
 )  # fmt: skip
 # Other forms of a number that is watched already: of the same losses, of the same choices.
 _SAID_ALREADY = frozenset({"loss", "bits_per_byte", "pseudo_loss", "pseudo_bits_per_byte", "denoising_loss",
-                           "choice_accuracy_sum", "masked_loss", "answer_tokens"})  # fmt: skip
+                           "choice_accuracy_sum", "masked_loss", "answer_tokens", "lm_eval_loss", "lm_eval_word_loss",
+                           "lm_eval_byte_loss", "lm_eval_byte_perplexity", "lm_eval_bits_per_byte"})  # fmt: skip
 _DIVERGENCES = frozenset({"kl_divergence", "kl_from_reference"})
 _FURTHER = ("chrf", "bleu", "macro_f1", "validation_loss", "train_loss_last")
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Job, KeyValues
 from harness.models import continuations, scoring
-from harness.models.completion import complete
+from harness.models.completion import Ends, complete
 from harness.models.key_values import key_values_of
 from harness.models.live import LiveModel
 from harness.models.loading import autocast, load_model, load_tokenizer
@@ -44,9 +44,11 @@ class TransformersScorer(LiveModel):
         """For each context and continuation, how likely its tokens are; what pairs share is computed once."""
         return continuations.score(self.model, pairs, self.precision)
 
-    def complete(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
-        """Greedy continuation of each prompt until the end of text, at most ``new_tokens`` ids."""
-        return complete(self.model, prompts, new_tokens, self.precision, self.eos_id)
+    def complete(
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, ends: Ends | None = None
+    ) -> list[list[int]]:
+        """At most ``new_tokens`` greedy ids after each prompt, until the end of text or soon after it ``ends``."""
+        return complete(self.model, prompts, new_tokens, self.precision, self.eos_id, ends)
 
     def generate(
         self, prompts: Sequence[Sequence[int]], new_tokens: int, on_tokens: Callable[[list[int]], None]

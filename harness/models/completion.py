@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from harness.models.loading import autocast
 from harness.models.scoring import batches, entries, padded
 
 PROMPTS_AT_ONCE = 32
+# Between two looks at whether texts have ended: each look reads all that was generated.
+TOKENS_BETWEEN_LOOKS = 8
+
+
+Ends = Callable[[Sequence[int]], bool]
+"""Whether a text is ended by the ids generated so far."""
 
 
 def complete(
-    model: Any, prompts: Sequence[Sequence[int]], new_tokens: int, precision: str, end: int | None
-) -> list[list[int]]:
+    model: Any, prompts: Sequence[Sequence[int]], new_tokens: int, precision: str, end: int | None,
+    ends: Ends | None = None,
+) -> list[list[int]]:  # fmt: skip
     """For each prompt at most ``new_tokens`` ids, without the end of text, in the order of ``prompts``.
 
-    A causal model goes on from its prompt; an encoder-decoder reads it and begins a text of its own.
+    A causal model goes on from its prompt; an encoder-decoder reads it and begins a text of its own. One that ``ends``
+    may go on for a few tokens.
     """
     found: list[list[int]] = [[] for _ in prompts]
     for batch in batches(prompts, entries(model)):
         for start in range(0, len(batch), PROMPTS_AT_ONCE):
             part = batch[start : start + PROMPTS_AT_ONCE]
-            generated = _generate(model, [prompts[index] for index in part], new_tokens, precision, end)
+            generated = _generate(model, [prompts[index] for index in part], new_tokens, precision, end, ends)
             for index, ids in zip(part, generated, strict=True):
                 found[index] = ids[: ids.index(end)] if end in ids else ids
     return found
 
 
 def _generate(
-    model: Any, prompts: list[Sequence[int]], new_tokens: int, precision: str, end: int | None
+    model: Any, prompts: list[Sequence[int]], new_tokens: int, precision: str, end: int | None, ends: Ends | None
 ) -> list[list[int]]:
     import torch
 
@@ -41,6 +49,20 @@ def _generate(
         out = model.generate(
             input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=new_tokens, do_sample=False,
             num_beams=1, use_cache=True, eos_token_id=end, pad_token_id=0 if end is None else end,
+            stopping_criteria=None if ends is None else [_stop(ends, 1 if reads_apart else ids.shape[1])],
         )  # fmt: skip
     generated: list[list[int]] = out[:, 1 if reads_apart else ids.shape[1] :].tolist()
     return generated
+
+
+def _stop(ends: Ends, start: int) -> Callable[..., Any]:
+    """What ``generate`` asks after every token: which rows are ended, by what they hold from ``start`` on."""
+    import torch
+
+    def stop(ids: Any, _scores: Any, **_: Any) -> Any:
+        new = ids[:, start:]
+        if new.shape[1] % TOKENS_BETWEEN_LOOKS:
+            return torch.zeros(len(ids), dtype=torch.bool, device=ids.device)
+        return torch.tensor([ends(row) for row in new.tolist()], dtype=torch.bool, device=ids.device)
+
+    return stop

@@ -25,7 +25,7 @@ Pair = tuple[Sequence[int], Sequence[int]]
 
 
 class Continued(NamedTuple):
-    """float32 [tokens]: the log-probability of each token of a continuation; whether each is what the model would say."""
+    """float32 [tokens]: log-probabilities of a continuation's tokens; whether each is the likeliest one."""
 
     log_probabilities: numpy.ndarray
     greedy: bool
@@ -134,7 +134,7 @@ def _score_batch(
 def _asked(
     batch: Sequence[Pack], pairs: Sequence[Pair]
 ) -> tuple[list[int], list[int], list[int], list[int], list[int]]:
-    """For every token that is scored its row, the column that predicts it and its id; places and lengths of the texts."""
+    """For every scored token its row, the column that predicts it and its id; places and lengths of the texts."""
     rows: list[int] = []
     columns: list[int] = []
     targets: list[int] = []

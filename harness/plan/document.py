@@ -18,11 +18,10 @@ import yaml
 from harness.errors import SuiteError
 from harness.plain_json import NotPlain, content_of
 from harness.plain_text import one_line
+from harness.plain_yaml import DEEPEST, beyond_limits
 
 LARGEST_BYTES = 1_000_000
-MOST_ALIASES = 100
 MOST_NODES = 300_000
-DEEPEST = 25
 LARGEST_INT = 2**53  # what a float still holds exactly, and every library takes
 
 _CParser = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -80,7 +79,8 @@ def read(file: Path, texts: Collection[str] = ()) -> Document:
 def read_text(text: str, file: str, texts: Collection[str] = ()) -> Document:
     """Read YAML from ``text``; ``file`` is named in errors."""
     try:
-        _check_limits(text, file)
+        if told := beyond_limits(text, _CParser):
+            raise SuiteError(told[0], file=file, line=told[1])
         node = yaml.compose(text, Loader=_CParser)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -91,19 +91,6 @@ def read_text(text: str, file: str, texts: Collection[str] = ()) -> Document:
     reader = _Reader(file, texts)
     value = None if node is None else reader.value(node, ())
     return Document(file, value, reader.lines)
-
-
-def _check_limits(text: str, file: str) -> None:
-    depth = aliases = 0
-    for event in yaml.parse(text, Loader=_CParser):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        aliases += isinstance(event, yaml.AliasEvent)
-        line = event.start_mark.line + 1 if event.start_mark else None
-        if depth > DEEPEST:
-            raise SuiteError(f"nested more than {DEEPEST} deep", file=file, line=line)
-        if aliases > MOST_ALIASES:
-            raise SuiteError(f"more than {MOST_ALIASES} aliases", file=file, line=line)
 
 
 class _Reader:

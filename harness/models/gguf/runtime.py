@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.contract import Job, KeyValues
 from harness.errors import StepError
+from harness.models.completion import Ends
 from harness.models.gguf.logging import log_of_llama_cpp
 from harness.models.gguf.quantizing import read_tensors
 from harness.models.loading import load_tokenizer
@@ -193,8 +194,10 @@ class GgufScorer(TextSide):
             on_tokens([piece[0] for piece in pieces])
         self.key_values = self._runtime.kept(len(prompts), place)
 
-    def complete(self, prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int]]:
-        """Greedy continuation of each prompt until the end of text, at most ``new_tokens`` ids."""
+    def complete(
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, ends: Ends | None = None
+    ) -> list[list[int]]:
+        """At most ``new_tokens`` greedy ids after each prompt, until the end of text or until it ``ends``."""
         found = []
         for prompt in prompts:
             ids: list[int] = []
@@ -205,6 +208,8 @@ class GgufScorer(TextSide):
                 if token == self.eos_id:
                     break
                 ids.append(token)
+                if ends is not None and ends(ids):
+                    break
                 place += len(piece)
                 piece = [token]
             found.append(ids)

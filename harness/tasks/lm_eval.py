@@ -1,0 +1,203 @@
+"""``lm_eval``: a downstream task of EleutherAI's lm-evaluation-harness, answered by the harness's own scorers.
+
+``task`` is a file of one's own (``./task.yaml``; relative to the suite, its data files relative to it), whose content
+enters the step's id, or a name that lm-eval ships, which then stands for its version. Prompts, filters, metrics and
+their aggregation are lm-eval's; how text becomes ids is said by ``rules`` (``harness.models.answering``): those of
+lm-eval's own ``hf`` model, or with one beginning of text and no delimiter after nothing. Scores of items are kept, so
+that methods are compared item by item.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.contract import Job, Named, Task, param
+from harness.data import task_file
+from harness.errors import DataError, StepError, did_you_mean
+from harness.plain_text import one_line
+
+# Metrics of lm-eval by its own names.
+METRICS = {
+    name: f"lm_eval_{name}"
+    for name in (
+        "acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match", "f1", "mcc", "brier_score", "perplexity",
+        "word_perplexity", "byte_perplexity", "bits_per_byte", "bleu", "chrf", "ter",
+    )
+}  # fmt: skip
+# Metrics over (log-likelihood, size of the text) of each item, and what the size is called.
+_SIZES = {"word_perplexity": "words", "byte_perplexity": "bytes", "bits_per_byte": "bytes"}
+_NAME = re.compile(r"[\w][\w.+-]*")
+_SHOWN = 3
+
+
+class LmEval(Task):
+    """Every metric of one task, with the scores of its items."""
+
+    summary = "a downstream task of lm-eval, by name or from a file of one's own"
+    requires = ("torch", "transformers", "datasets", "lm_eval")
+    preload = ("lm_eval.api.task", "lm_eval.models.utils")
+    metrics = tuple(METRICS.values())
+
+    @dataclass(frozen=True)
+    class Params:
+        task: str = param("", "a name that lm-eval knows, or a file like ./task.yaml")
+        limit: int | None = param(None, "number of items, the first ones; null: all", low=1)
+        shots: int | None = param(None, "solved examples in front of each item; null: as the task says", low=0)
+        rules: str = param("lm_eval", "how text becomes tokens", choices=("lm_eval", "harness"))
+        filter: str | None = param(None, "which of the task's filters decides an answer; null: its first")
+        metric: str | None = param(None, "the one metric of the task that is reported; null: all")
+        functions: bool = param(False, "run the Python that a task file names with !function")
+
+    def named(self, folder: Path) -> Named:
+        """The task's file by its content, or the version of lm-eval that a name stands for."""
+        params = self.params
+        if params.metric is not None and params.metric not in METRICS:
+            hint = did_you_mean(params.metric, METRICS) or f"; known: {', '.join(METRICS)}"
+            raise DataError(f"'lm_eval': unknown metric '{one_line(params.metric, 60)}'{hint}")
+        if not params.task:
+            raise DataError("'lm_eval' needs the parameter 'task': a name that lm-eval knows, or a file like ./task.yaml")
+        if not _is_file(params.task):
+            if not _NAME.fullmatch(params.task):
+                raise DataError(f"'lm_eval': '{one_line(params.task, 60)}' is neither a name nor a file like ./task.yaml")
+            return Named({"lm_eval": _version()})
+        try:
+            path = (folder / Path(params.task).expanduser()).resolve()
+        except (OSError, RuntimeError, ValueError):
+            raise DataError(f"'lm_eval': no file can be named '{one_line(params.task, 100)}'") from None
+        found = self._read(path)
+        return Named({"task": found.fingerprint}, {"task": str(path)})
+
+    def score(self, scorer: Any, job: Job) -> None:
+        """Build the task's requests, answer them, and hand on what lm-eval makes of the answers."""
+        from harness.models.answering import ScorerModel
+
+        with job.meter.span("data"):
+            task = self._task(job)
+            self._reported(task, list(task.aggregation()))
+            task.build_all_requests(limit=self.params.limit)
+            requests = _by_type(task.instances)
+        model = ScorerModel(scorer, self.params.rules, task.get_config("target_delimiter") or "")
+        for kind, asked in requests.items():
+            with job.meter.span("generate" if kind == "generate_until" else "score"):
+                answers = getattr(model, kind)(asked)
+            for request, answer in zip(asked, answers, strict=True):
+                request.resps.append(answer)
+            job.meter.progress()
+        with job.meter.span("aggregate"):
+            self._report(task, job)
+        observed = {"name": task.config.task, "version": task.VERSION, "output_type": task.OUTPUT_TYPE,
+                    "requests": sum(map(len, requests.values())), "contexts_truncated": model.truncated,
+                    "shots": task.get_config("num_fewshot"), "rules": self.params.rules}  # fmt: skip
+        job.meter.observe("lm_eval", observed)
+
+    def _read(self, path: Path) -> task_file.TaskFile:
+        return task_file.read(path, functions=self.params.functions, metrics=METRICS)
+
+    def _task(self, job: Job) -> Any:
+        """The task as lm-eval's object; ``StepError`` where its file is no longer what was planned."""
+        from harness.data import task_package
+
+        paths = job.named.paths if job.named is not None else {}
+        if "task" in paths:
+            found = self._read(Path(paths["task"]))
+            if job.named is None or found.fingerprint != job.named.content["task"]:
+                raise StepError(f"the task file {found.name} or its data have changed since this was planned: plan anew")
+            task = task_package.from_file(found, job.output, functions=self.params.functions)
+        else:
+            task = task_package.from_package(self.params.task)
+        task_package.prepare(task, self.params.shots)
+        return task
+
+    def _report(self, task: Any, job: Job) -> None:
+        values, items = self._values(task)
+        wanted = self._reported(task, list(values))
+        aggregation = task.aggregation()
+        for name in wanted:
+            found = aggregation[name](values[name]) if name in aggregation else sum(values[name]) / len(values[name])
+            job.meter.metric(METRICS[name], float(found))
+        job.meter.observe("items", {"scored": len(items)})
+        job.meter.items("lm_eval", _columns(items, wanted))
+
+    def _reported(self, task: Any, names: Sequence[str]) -> list[str]:
+        """Which metrics of the task are reported; ``StepError`` where one of them is not declared."""
+        wanted = [self.params.metric] if self.params.metric is not None else list(names)
+        for name in wanted:
+            if name not in names or name not in METRICS:
+                known = ", ".join(one for one in names if one in METRICS) or "none that is known here"
+                raise StepError(
+                    f"the task {task.config.task} has no metric '{one_line(name, 60)}' that can be reported; "
+                    f"choose one with metric= ({known})"
+                )
+        return wanted
+
+    def _values(self, task: Any) -> tuple[dict[str, list[Any]], dict[int, dict[str, Any]]]:
+        """Values of every metric in the order of the items, and by item."""
+        task.apply_filters()
+        requests = defaultdict(list)
+        for instance in task.instances:
+            requests[instance.doc_id].append(instance)
+        known = list(task.instances[0].filtered_resps)
+        chosen = known[0] if self.params.filter is None else self.params.filter
+        if chosen not in known:
+            raise StepError(f"the task {task.config.task} has no filter '{one_line(chosen, 60)}' ({', '.join(known)})")
+        values: dict[str, list[Any]] = defaultdict(list)
+        items: dict[int, dict[str, Any]] = {}
+        for number, document in task.doc_iterator(limit=self.params.limit):
+            asked = sorted(requests[number], key=lambda instance: instance.idx)
+            found = task.process_results(document, [one.filtered_resps[chosen] for one in asked])
+            items[number] = dict(found)
+            for name, value in found.items():
+                values[name].append(value)
+        return values, items
+
+
+def _is_file(task: str) -> bool:
+    return task.startswith(("./", "../", "/", "~")) or task.endswith((".yaml", ".yml"))
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("lm-eval")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _by_type(instances: Sequence[Any]) -> dict[str, list[Any]]:
+    """Requests by the question that they ask, one as often as the task repeats it."""
+    found: dict[str, list[Any]] = {}
+    for instance in instances:
+        found.setdefault(instance.request_type, []).extend([instance] * (instance.repeats or 1))
+    return found
+
+
+def _columns(items: Mapping[int, Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, list[Any]]:
+    """One column for every metric that is a number of an item; of likelihoods the loss, and the sizes of the texts.
+
+    What is made of all items together (f1, bleu ...) has none.
+    """
+    columns: dict[str, list[Any]] = {"item": list(items)}
+    for name in metrics:
+        column = [found.get(name) for found in items.values()]
+        if name in _SIZES and all(isinstance(one, tuple) for one in column):
+            columns["nll"] = [-float(one[0]) for one in column]
+            columns[_SIZES[name]] = [int(one[1]) for one in column]
+        elif name == "perplexity":
+            columns["nll"] = [-float(one) for one in column]
+        elif all(_is_number(one) for one in column):
+            columns[name] = [float(one) for one in column]
+    return columns
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return not isinstance(value, str) and math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
