@@ -76,7 +76,8 @@ def gguf(tmp_path_factory):
     if reason := environments.lacking("gguf"):
         pytest.skip(reason)
     folder = tmp_path_factory.mktemp("gguf") / "suite"
-    (record,) = by_suite(folder, "gguf(type=F16)", f"perplexity(windows={WINDOWS}, length={LENGTH})", "eval")
+    found = by_suite(folder, "gguf(type=F16)", f"perplexity(windows={WINDOWS}, length={LENGTH})", "eval")
+    (record,) = (one for one in found if one["coordinates"]["technique"] == "gguf")
     (file,) = folder.glob("results/.cache/checkpoints/*/model/*.gguf")
     return record, file
 
@@ -95,5 +96,5 @@ def test_llama_cpp_used_by_hand_gives_the_same_losses(gguf, windows, plain, tmp_
     record, file = gguf
     losses = in_llama_cpp(file, windows, tmp_path)
     assert record["items"]["perplexity"]["nll"] == pytest.approx(losses, rel=1e-4)
-    assert record["metrics"]["loss"] == pytest.approx(sum(losses) / sum(len(one) - 1 for one in windows), rel=1e-5)
+    assert record["metrics"]["loss"] == pytest.approx(sum(losses) / sum(len(one) - 1 for one in windows), rel=1e-4)
     assert sum(losses) == pytest.approx(sum(plain), rel=1e-3)

@@ -1,4 +1,4 @@
-"""Bytes of quantised layers and files: arithmetic by hand, transformers' own count, and the gguf package's own command."""
+"""Bytes of quantised layers and files: by hand, by transformers' own count, and by the gguf package's own command."""
 
 from __future__ import annotations
 

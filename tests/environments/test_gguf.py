@@ -70,6 +70,16 @@ def test_f16_agrees_with_transformers_in_fp32(request, name, in_llama_cpp, make_
     assert scorer.complete([windows[0][:50]], 20) == plain.complete([windows[0][:50]], 20)
 
 
+@pytest.mark.parametrize(("name", "heads"), [("llama", 2), ("gpt2", 4)])
+def test_what_it_keeps_of_each_text(request, name, heads, in_llama_cpp):
+    """Keys and values of 2 layers in 16 bits, 16 wide, of every token but the last; some bytes of its own for each."""
+    _, scorer = in_llama_cpp(request.getfixturevalue(name), type="F16")
+    scorer.generate([[1, 2, 3, 4], [5, 6, 7, 8], [1, 5, 1, 5]], 6, lambda tokens: None)
+    found = scorer.key_values
+    assert found.positions == 3 * 9 and found.expected_bytes == 2 * 2 * heads * 16 * 27 * 2
+    assert found.expected_bytes < found.held_bytes <= found.expected_bytes + 27 * 12 + 3 * 160
+
+
 def test_what_a_configuration_may_say_otherwise_is_converted_too(in_llama_cpp, make_job, tmp_path, embedded):
     """Biases, a head size of its own, another rotation, an output of its own, more entries than the tokenizer has."""
     from transformers import LlamaConfig, LlamaForCausalLM
