@@ -24,6 +24,16 @@ SIZES = {
 # The kind of checkpoint that each gives once it has weights.
 ARCHITECTURES = {"llama": "causal", "gpt2": "causal", "bert": "masked", "t5": "seq2seq", "bart": "seq2seq"}
 
+# Types of encoders, whose checkpoints do not all say by their architecture that they are made for masked text
+# (BertModel, BertForPreTraining, none): transformers' models for masked text that are not encoder-decoders.
+ENCODERS = frozenset({
+    "albert", "bert", "big_bird", "camembert", "convbert", "data2vec-text", "deberta", "deberta-v2", "distilbert",
+    "electra", "ernie", "esm", "esmc", "eurobert", "flaubert", "fnet", "funnel", "gte", "ibert", "jina_embeddings_v3", "layoutlm",
+    "longformer", "luke", "megatron-bert", "mobilebert", "modernbert", "modernvbert", "mpnet", "mra", "neomme",
+    "nomic_bert", "nystromformer", "perceiver", "rembert", "roberta", "roberta-prelayernorm", "roc_bert", "roformer",
+    "squeezebert", "tapas", "ultrabert", "ultravbert", "xlm", "xlm-roberta", "xlm-roberta-xl", "xmod", "yoso",
+})  # fmt: skip
+
 
 def configuration(spec: Mapping[str, Any]) -> Any:
     """Return the transformers configuration of an architecture specification (sizes default to small ones).
@@ -60,9 +70,16 @@ def kind_of_configuration(config: Mapping[str, Any]) -> str:
     name = named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
     if name.endswith("ForMaskedLM"):
         return "masked"
-    if name.endswith("ForConditionalGeneration") or config.get("is_encoder_decoder"):
+    if config.get("is_encoder_decoder"):
         return "seq2seq"
-    return "classifier" if name.endswith("ForSequenceClassification") else "causal"
+    if name.endswith("ForConditionalGeneration"):  # also what decoders that see or hear are called
+        return "causal" if "text_config" in config else "seq2seq"
+    if name.endswith("ForSequenceClassification"):
+        return "classifier"
+    decoder = config.get("is_decoder") or (
+        name.endswith(("ForCausalLM", "LMHeadModel")) and not name.endswith("WithLMHeadModel")  # XLM's and Flaubert's
+    )
+    return "masked" if config.get("model_type") in ENCODERS and not decoder else "causal"
 
 
 def auto_class(kind: str, *, headless: bool = False) -> Any:
