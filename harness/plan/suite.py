@@ -166,6 +166,8 @@ class _Loader:
             return replace(sources.folder_model(name, form.path, self.folder), word=name)
         if form.hub is not None:
             return sources.hub_model(name, form.hub, form.revision or "main")
+        if form.random is not None:
+            return replace(sources.model_source(f"random:{form.random}", {}, self.folder), word=name)
         assert form.architecture is not None
         sizes = {key: value for key in SIZES if (value := getattr(form, key)) is not None}
         recipe = None if form.from_ is None else self._recipe(name, form)

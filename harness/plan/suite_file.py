@@ -66,11 +66,12 @@ class LimitsForm(_Form):
 
 
 class ModelForm(_Form):
-    """A named model: a folder, one of the hub, an architecture, or an architecture trained by a recipe (``from``)."""
+    """A named model: a folder, one of the hub, random weights, an architecture, or one trained by a recipe (``from``)."""
 
     path: str | None = Field(None, description="folder, relative to the suite file")
     hub: str | None = Field(None, description="id on the hub")
     revision: str | None = None
+    random: str | None = Field(None, description="random weights: llama(layers=4), llama-3-8b, ./config.json")
     architecture: str | None = Field(None, description="llama or gpt2")
     from_: str | None = Field(None, alias="from", description="method that makes the model")
     hidden_size: Count | None = None
@@ -89,9 +90,11 @@ class ModelForm(_Form):
 
     @model_validator(mode="after")
     def _one_origin(self) -> ModelForm:
-        origins = [name for name in ("path", "hub", "architecture") if getattr(self, name) is not None]
+        known = ("path", "hub", "random", "architecture")
+        origins = [name for name in known if getattr(self, name) is not None]
         if len(origins) != 1:
-            raise ValueError(f"give exactly one of path, hub or architecture, not {' and '.join(origins) or 'none'}")
+            one_of = f"{', '.join(known[:-1])} or {known[-1]}"
+            raise ValueError(f"give exactly one of {one_of}, not {' and '.join(origins) or 'none'}")
         if self.from_ is not None and self.architecture is None:
             raise ValueError("from: needs an architecture to train")
         return self

@@ -1,0 +1,81 @@
+"""The suites for one large GPU, planned for machines that have it, that have less, and that have none."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness import catalogue
+from harness.plan.machine import Machine
+from harness.plan.memory import Doubts
+from harness.plan.plan import Plan, plan
+from harness.plan.steps import RUNNABLE
+from harness.plan.suite import load
+
+SUITES = Path(__file__).parents[2] / "suites"
+GIBIBYTE = 2**30
+LACKING = ("needs the environment", "is not installed", "CUDA devices asked for")
+
+
+def machine(gigabytes: float = 141, devices: int = 1) -> Machine:
+    return Machine(cores=16, cuda_devices=devices, memory_bytes=128 * GIBIBYTE, cuda_memory_bytes=gigabytes * 1e9)
+
+
+def planned(name: str, on: Machine) -> Plan:
+    return plan(load(SUITES / f"{name}.yaml"), machine=on)
+
+
+@pytest.mark.parametrize("name", ["gpu_quick", "gpu_8b"])
+def test_nothing_is_skipped_on_one_gpu_but_for_want_of_software_or_a_second_one(name):
+    reasons = {step.reason for step in planned(name, machine()).steps if step.state != RUNNABLE}
+    assert [reason for reason in reasons if not any(word in str(reason) for word in LACKING)] == []
+
+
+def test_every_technique_is_in_the_quick_one():
+    text = (SUITES / "gpu_quick.yaml").read_text().split("\nsweeps:")[1]
+    shipped = {name for name in catalogue.adapter_names() if catalogue.adapter_module(name).startswith("harness.")}
+    assert len(shipped) > 30 and shipped - set(re.findall(r"\w+", text)) == set()
+
+
+@pytest.mark.parametrize("name", ["gpu_quick", "gpu_8b"])
+def test_without_a_gpu_every_step_on_one_is_skipped_and_says_so(name):
+    steps = [step for step in planned(name, Machine(2, 0)).steps if step.hardware.device == "cuda"]
+    assert steps and {step.state for step in steps} == {"skipped"}
+    assert {step.reason for step in steps} == {"no CUDA device on this machine"}
+
+
+def test_two_gpus_train_by_zero():
+    steps = [step for step in planned("gpu_8b", machine(devices=2)).steps if "zero" in step.method.text]
+    assert len(steps) == 2 and {step.state for step in steps} == {RUNNABLE}
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "doubted"),
+    [
+        (141, set()),
+        (85, {"lora + flash_attention(kernel=eager)"}),
+        (48, {"full_finetune", "full_finetune + gradient_checkpointing", "qlora",
+              "lora + flash_attention(kernel=eager)", "lora + flash_attention(kernel=math)"}),
+    ],
+)  # fmt: skip
+def test_what_will_not_fit_is_told_beforehand(gigabytes, doubted):
+    on = machine(gigabytes)
+    steps = planned("gpu_8b", on).steps
+    found = Doubts(on).of(steps)
+    told = {step.method.text for step in steps if step.id in found and step.operation == "train"}
+    assert {re.sub(r"\(learning_rate=[\d.]+\)", "", text) for text in told} == doubted
+
+
+def test_eight_billion_by_arithmetic():
+    """In 16 bits weights, gradients and two moments are 8 bytes a parameter, and AdamW's step needs 2 more at once."""
+    doubts, weights = Doubts(machine()), 8_030_261_248
+    steps = [step for step in planned("gpu_8b", machine()).steps if step.operation == "train"]
+    sizes = {step.method.text: float(doubts.bytes_of(step) or 0) for step in steps}
+    full = next(size for text, size in sizes.items() if text.startswith("full_") and "checkpointing" in text)
+    assert full == pytest.approx(10 * weights, rel=0.005)
+    qlora = next(size for text, size in sizes.items() if text.startswith("qlora") and "checkpointing" in text)
+    matrices, rest = 6_979_321_856, 1_050_939_392  # the blocks' matrices; embeddings, head and norms
+    assert qlora > 0.5 * matrices + 4 * rest
+    assert qlora < 20e9
