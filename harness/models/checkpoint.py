@@ -93,9 +93,11 @@ def seal(checkpoint: Checkpoint, folder: Path, cache: Path, step: str) -> Path:
 
 
 def weight_files(path: Path) -> list[Path]:
-    """The weight files of a part, in a fixed order."""
+    """The weight files of a part, in a fixed order; pickled ones beside safetensors are not read, and do not count."""
     files = [path] if path.is_file() else sorted(path.rglob("*"))
-    return [item for item in files if item.suffix in WEIGHT_SUFFIXES and item.is_file()]
+    found = [item for item in files if item.suffix in WEIGHT_SUFFIXES and item.is_file()]
+    read = {item.parent for item in found if item.name.startswith("model") and item.suffix == ".safetensors"}
+    return [item for item in found if item.parent not in read or not item.name.startswith("pytorch_model")]
 
 
 def content_hash(files: Sequence[Path]) -> str:

@@ -9,6 +9,11 @@ from harness.models.loading import autocast
 from harness.models.scoring import batches, entries, padded
 
 PROMPTS_AT_ONCE = 32
+# Whatever a published model asks for in its generation_config.json, every model is read greedily.
+PLAINLY: dict[str, Any] = {
+    "do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0, "min_length": 0,
+    "renormalize_logits": False, "length_penalty": 1.0,
+}  # fmt: skip
 # Between two looks at whether texts have ended: each look reads all that was generated.
 TOKENS_BETWEEN_LOOKS = 8
 
@@ -47,8 +52,8 @@ def _generate(
     ids, mask = padded(prompts) if reads_apart else (side.flip(1) for side in padded([row[::-1] for row in prompts]))
     with torch.no_grad(), autocast(precision, device.type):
         out = model.generate(
-            input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=new_tokens, do_sample=False,
-            num_beams=1, use_cache=True, eos_token_id=end, pad_token_id=0 if end is None else end,
+            input_ids=ids.to(device), attention_mask=mask.to(device), max_new_tokens=new_tokens,
+            use_cache=True, eos_token_id=end, pad_token_id=0 if end is None else end, **PLAINLY,
             stopping_criteria=None if ends is None else [_stop(ends, 1 if reads_apart else ids.shape[1])],
         )  # fmt: skip
     generated: list[list[int]] = out[:, 1 if reads_apart else ids.shape[1] :].tolist()

@@ -62,7 +62,7 @@ def target_log_probabilities(model: Any, pairs: Pairs, precision: str) -> list[n
     device = next(model.parameters()).device
     vocabulary = entries(model)
     for batch in batches([[*source, *target] for source, target in pairs], vocabulary):
-        inputs = with_decoder_inputs(model, collate([pairs[index] for index in batch], model.config.pad_token_id))
+        inputs = with_decoder_inputs(model, collate([pairs[index] for index in batch], model.config.pad_token_id or 0))
         labels = inputs.pop("labels")
         inputs = {name: value.to(device) for name, value in inputs.items()}
         with torch.no_grad(), autocast(precision, device.type):

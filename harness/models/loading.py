@@ -40,14 +40,14 @@ def autocast(precision: str, device: str) -> Any:
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """Load the tokenizer part; one without a padding token pads with its end-of-text token."""
+    """Load the tokenizer part; one without a padding token pads with its end-of-text token, or any: it is masked."""
     from transformers import AutoTokenizer
 
     if "tokenizer" not in checkpoint.parts:
         raise ModelError("the checkpoint has no tokenizer")
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.parts["tokenizer"], **SAFELY)
     if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     return tokenizer
 
 
