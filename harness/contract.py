@@ -538,6 +538,11 @@ class Task:
         """
         return None
 
+    def fetch(self, named: Named | None) -> None:
+        """Bring what the task itself reads of the hub into the hub's cache; ``harness prepare`` asks for it, with
+        what ``named`` found. Whoever measures is offline.
+        """
+
     def conflict(self, chain: Sequence[Adapter], inputs: Mapping[str, Sequence[Adapter]]) -> str | None:
         """Why a method of these techniques cannot be scored beside its ``inputs`` (chains by parameter), or None."""
         return None

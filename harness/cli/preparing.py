@@ -35,6 +35,7 @@ def prepare_suite(name: str, results: Path) -> None:
         words = ", ".join(hub_word(source.spec) for source in made.missing)
         raise UsageError(f"not in the hub's cache: {words}; HF_HUB_OFFLINE is set: unset it to fetch what is missing")
     made = plan(load(file))
+    _fetch_for_tasks(made)
     build_data(made, Store(results))
     said = f"{len(wanted)} of the hub" if wanted else "it needs nothing of the hub"
     print(f"{made.suite.name} is prepared ({said}): measuring it needs no network")
@@ -141,6 +142,13 @@ def _used(made: Plan) -> list[Source]:
     """The models and data sets that any step reads, each once."""
     steps = [step for step in made.steps if step.state != SKIPPED]
     return list({source.identity: source for step in steps for source in step.sources}.values())
+
+
+def _fetch_for_tasks(made: Plan) -> None:
+    """What tasks themselves read of the hub."""
+    asked = {step.task.identity: step.task for step in made.steps if step.task is not None and step.state != SKIPPED}
+    for task in asked.values():
+        task.task.fetch(task.named)
 
 
 def _only(found: Mapping[str, DataSource], asked: str | None) -> DataSource:

@@ -19,14 +19,16 @@ FEW_SHOT_SEED = 1234  # of lm-eval's own command
 
 
 def from_file(file: TaskFile, cache: Path, *, functions: bool) -> Any:
-    """The task that a checked file describes; what ``datasets`` prepares of its data goes to ``cache``.
+    """The task that a checked file describes; what ``datasets`` prepares of its local data goes to ``cache``.
 
     Without ``functions`` its templates run in Jinja's sandbox, where lm-eval runs them without one.
     """
     config = _with_functions(file.config) if functions else dict(file.config)
     for key in ("tag", "group", "task_list"):
         config.pop(key, None)
-    config["dataset_kwargs"] = {**(config.get("dataset_kwargs") or {}), "cache_dir": str(cache / "datasets")}
+    options = dict(config.get("dataset_kwargs") or {})
+    if "data_files" in options:  # what is of the hub stays where ``harness prepare`` had it put
+        config["dataset_kwargs"] = {**options, "cache_dir": str(cache / "datasets")}
     if not functions:
         _use_sandbox()
     return _built(config, file.name)
@@ -73,7 +75,8 @@ def _built(config: dict[str, Any], name: str) -> Any:
 
 def _hint(config: dict[str, Any]) -> str:
     of_hub = "data_files" not in (config.get("dataset_kwargs") or {})
-    return "; its data must be in the hub's cache" if of_hub and os.environ.get("HF_HUB_OFFLINE") == "1" else ""
+    hint = "; its data must be in the hub's cache: `harness prepare SUITE` fetches them"
+    return hint if of_hub and os.environ.get("HF_HUB_OFFLINE") == "1" else ""
 
 
 def _said(error: Exception) -> str:

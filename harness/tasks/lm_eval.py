@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +96,17 @@ class LmEval(Task):
                     "requests": sum(map(len, requests.values())), "contexts_truncated": model.truncated,
                     "shots": task.get_config("num_fewshot"), "rules": self.params.rules}  # fmt: skip
         job.meter.observe("lm_eval", observed)
+
+    def fetch(self, named: Named | None) -> None:
+        """Let ``datasets`` bring the task's data into its cache, by making the task once."""
+        from harness.data import task_package
+
+        if named is None or "task" not in named.paths:
+            task_package.from_package(self.params.task)
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            found = self._read(Path(named.paths["task"]))
+            task_package.from_file(found, Path(scratch), functions=self.params.functions)
 
     def _read(self, path: Path) -> task_file.TaskFile:
         return task_file.read(path, functions=self.params.functions, metrics=METRICS)

@@ -138,3 +138,25 @@ def test_a_job_planned_here_is_fetched_and_run_where_nothing_is(
     (record,) = (tmp_path / "todo").glob("*.record.json")
     told = json.loads(record.read_text())
     assert told["status"] == "done" and told["job"]["model"]["commit"] == commit
+
+
+@pytest.mark.slow  # lm-eval is imported three times
+def test_data_of_a_downstream_task_are_prepared_too(
+    hub: Hub, harness: Harness, suite: Callable[..., Path], tmp_path: Path
+) -> None:
+    pytest.importorskip("lm_eval", reason="the package lm-eval is not installed")
+    hub.model("org/tiny", files_of("gpt2"))
+    rows = "".join(json.dumps({"q": f"{n} is", "options": ["even", "odd"], "a": n % 2}) + "\n" for n in range(20))
+    hub.dataset("org/questions", {"test.jsonl": rows.encode()})
+    (tmp_path / "task.yaml").write_text(
+        "task: parity\ndataset_path: org/questions\ntest_split: test\noutput_type: multiple_choice\n"
+        'doc_to_text: "{{q}}"\ndoc_to_choice: "{{options}}"\ndoc_to_target: a\nmetric_list: [{metric: acc}]\n'
+    )
+    suite(model="hub:org/tiny", tasks="lm_eval(task=./task.yaml)")
+    prepared = harness("prepare", "mine.yaml")
+    assert prepared.returncode == 0, prepared.stderr
+    hub.requests.clear()
+    ran = harness("run", "mine.yaml", *SHORT)
+    (record,) = records(tmp_path / "results")
+    assert record["status"] == "done", (record["reason"], ran.stderr)
+    assert hub.requests == [] and record["observed"]["items"]["scored"] == 20
