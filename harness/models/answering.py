@@ -26,7 +26,6 @@ from harness.data.task_file import sampling
 from harness.errors import StepError
 from harness.models.continuations import Pair, continuations
 
-RULES = ("lm_eval", "harness")
 LONGEST_ANSWER = 256  # tokens, where a task says nothing
 
 

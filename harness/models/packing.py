@@ -28,10 +28,11 @@ class Pack:
         return sum(self.lengths) - (len(self.lengths) - 1) * self.shared
 
 
-def packed(texts: Sequence[Sequence[int]], longest: int = LONGEST_PACK) -> list[Pack]:
+def packed(texts: Sequence[Sequence[int]], longest: int = LONGEST_PACK, most: int = LONGEST_PACK) -> list[Pack]:
     """Put texts into packs wherever that saves tokens and does not cost much more attention; each text is in one pack.
 
-    Sorted, texts that share most stand side by side. The same texts give the same packs, whatever their order.
+    A pack has at most ``longest`` tokens and ``most`` texts. Sorted, texts that share most stand side by side; the same
+    texts give the same packs, whatever their order.
     """
     order = sorted(range(len(texts)), key=lambda place: (list(texts[place]), place))
     found: list[Pack] = []
@@ -41,7 +42,7 @@ def packed(texts: Sequence[Sequence[int]], longest: int = LONGEST_PACK) -> list[
             last = found[-1]
             shared = _common(texts[last.members[0]], text, last.shared)
             grown = Pack([*last.members, place], shared, [*last.lengths, len(text)])
-            if shared and _pays(last, grown, longest):
+            if shared and len(last.members) < most and _pays(last, grown, longest):
                 found[-1] = grown
                 continue
         found.append(Pack([place], len(text), [len(text)]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -62,10 +63,10 @@ class LmEval(Task):
             hint = did_you_mean(params.metric, METRICS) or f"; known: {', '.join(METRICS)}"
             raise DataError(f"'lm_eval': unknown metric '{one_line(params.metric, 60)}'{hint}")
         if not params.task:
-            raise DataError("'lm_eval' needs the parameter 'task': a name that lm-eval knows, or a file like ./task.yaml")
+            raise DataError("'lm_eval' needs the parameter 'task': a name of lm-eval's, or a file like ./task.yaml")
         if not _is_file(params.task):
             if not _NAME.fullmatch(params.task):
-                raise DataError(f"'lm_eval': '{one_line(params.task, 60)}' is neither a name nor a file like ./task.yaml")
+                raise DataError(f"'lm_eval': '{one_line(params.task, 60)}' is no name and no file like ./task.yaml")
             return Named({"lm_eval": _version()})
         try:
             path = (folder / Path(params.task).expanduser()).resolve()
@@ -119,7 +120,7 @@ class LmEval(Task):
         if "task" in paths:
             found = self._read(Path(paths["task"]))
             if job.named is None or found.fingerprint != job.named.content["task"]:
-                raise StepError(f"the task file {found.name} or its data have changed since this was planned: plan anew")
+                raise StepError(f"the task file {found.name} or its data changed since this was planned: plan anew")
             task = task_package.from_file(found, job.output, functions=self.params.functions)
         else:
             task = task_package.from_package(self.params.task)
@@ -131,8 +132,10 @@ class LmEval(Task):
         wanted = self._reported(task, list(values))
         aggregation = task.aggregation()
         for name in wanted:
-            found = aggregation[name](values[name]) if name in aggregation else sum(values[name]) / len(values[name])
-            job.meter.metric(METRICS[name], float(found))
+            combine = aggregation.get(name, statistics.fmean)
+            if not callable(combine):
+                raise StepError(f"the task {task.config.task}: lm-eval has no such aggregation of {name}")
+            job.meter.metric(METRICS[name], float(combine(values[name])))
         job.meter.observe("items", {"scored": len(items)})
         job.meter.items("lm_eval", _columns(items, wanted))
 
@@ -197,7 +200,7 @@ def _columns(items: Mapping[int, Mapping[str, Any]], metrics: Sequence[str]) -> 
     """
     columns: dict[str, list[Any]] = {"item": list(items)}
     for name in metrics:
-        column = [found.get(name) for found in items.values()]
+        column: list[Any] = [found.get(name) for found in items.values()]
         if name in _SIZES and all(isinstance(one, tuple) for one in column):
             columns["nll"] = [-float(one[0]) for one in column]
             columns[_SIZES[name]] = [int(one[1]) for one in column]

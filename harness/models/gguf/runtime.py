@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from harness.contract import Job, KeyValues
 from harness.errors import StepError
 from harness.models.completion import Ends
+from harness.models.continuations import Continued, Pair
 from harness.models.gguf.logging import log_of_llama_cpp
+from harness.models.gguf.packs import TEXTS, TOKENS, score
 from harness.models.gguf.quantizing import read_tensors
 from harness.models.loading import load_tokenizer
 from harness.models.special import automatic_bos
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     import numpy
 
 FILE = "model.gguf"
-MOST_AT_ONCE = 512
+MOST_AT_ONCE = TOKENS
 BYTES_OF_A_VALUE = 2  # of a key or a value
 # Contexts grow by so many tokens at a time.
 STEP = 256
@@ -52,6 +54,7 @@ class LlamaCpp:
         self._threads = threads
         self._context: Any = None
         self._rows = self._tokens = 0
+        self._together = False
         llama_cpp.llama_backend_init()
         options = llama_cpp.llama_model_default_params()
         options.n_gpu_layers = 0
@@ -70,9 +73,10 @@ class LlamaCpp:
         library = self._library
         if tokens > self.max_length:
             raise StepError(f"{tokens} tokens do not fit the model's context of {self.max_length}")
-        if rows > self._rows or tokens > self._tokens:
+        if rows > self._rows or tokens > self._tokens or self._together:
             whole = min(self.max_length, -(-tokens // STEP) * STEP)
-            self._open(max(rows, self._rows), max(whole, self._tokens))
+            kept = (0, 0) if self._together else (self._rows, self._tokens)
+            self._open(max(rows, kept[0]), max(whole, kept[1]))
         library.llama_memory_clear(library.llama_get_memory(self._context), True)
 
     def read(self, rows: Sequence[Sequence[int]], start: int, *, every: bool) -> numpy.ndarray:
@@ -80,8 +84,6 @@ class LlamaCpp:
 
         Outputs are the logits after every token of every row in turn, or after each row's last one.
         """
-        import numpy
-
         library, length = self._library, len(rows[0])
         batch = library.llama_batch_init(len(rows) * length, 0, 1)
         try:
@@ -92,14 +94,7 @@ class LlamaCpp:
                 batch.n_seq_id[number] = 1
                 batch.seq_id[number][0] = row
                 batch.logits[number] = every or column == length - 1
-            with log_of_llama_cpp() as said:
-                code = library.llama_decode(self._context, batch)
-            if code != 0:
-                raise StepError(f"llama.cpp cannot compute {batch.n_tokens} tokens: {said.last_error() or code}")
-            outputs = len(rows) * (length if every else 1)
-            pointer = library.llama_get_logits(self._context)
-            found = numpy.ctypeslib.as_array(pointer, shape=(outputs * self.vocabulary_size,))
-            return found.reshape(outputs, self.vocabulary_size).copy()
+            return self._decoded(batch, len(rows) * (length if every else 1))
         finally:
             library.llama_batch_free(batch)
 
@@ -115,6 +110,31 @@ class LlamaCpp:
         width = int(library.llama_model_n_head_kv(model)) * int(library.llama_model_n_embd(model)) // heads
         expected = 2 * int(library.llama_model_n_layer(model)) * width * rows * tokens * BYTES_OF_A_VALUE
         return KeyValues(held, rows * tokens, expected)
+
+    def read_together(
+        self, ids: Sequence[int], positions: Sequence[int], owners: Sequence[Sequence[int]], asked: Sequence[int]
+    ) -> numpy.ndarray:
+        """Read tokens of several texts at once, each owned by one or more of them; float32 [asked, vocabulary].
+
+        ``asked`` are the places of the tokens whose logits are wanted, in their order. Nothing is remembered.
+        """
+        library, wanted = self._library, set(asked)
+        texts = 1 + max(max(own) for own in owners)
+        if not self._together or texts > self._rows or len(ids) > self._tokens:
+            self._open(max(texts, TEXTS), max(len(ids), MOST_AT_ONCE), together=True)
+        library.llama_memory_clear(library.llama_get_memory(self._context), True)
+        batch = library.llama_batch_init(len(ids), 0, max(map(len, owners)))
+        try:
+            batch.n_tokens = len(ids)
+            for number, (token, position, own) in enumerate(zip(ids, positions, owners, strict=True)):
+                batch.token[number], batch.pos[number] = token, position
+                batch.n_seq_id[number] = len(own)
+                for place, text in enumerate(own):
+                    batch.seq_id[number][place] = text
+                batch.logits[number] = number in wanted
+            return self._decoded(batch, len(asked))
+        finally:
+            library.llama_batch_free(batch)
 
     def tokenize(self, text: str) -> list[int]:
         """Ids of a text by the file's own vocabulary, no special token added or read."""
@@ -135,23 +155,39 @@ class LlamaCpp:
             self._library.llama_model_free(self._model)
         self._context = self._model = None
 
-    def _open(self, rows: int, tokens: int) -> None:
-        """Make a context that is as large as what is read: the model's own would be counted as memory in use."""
+    def _decoded(self, batch: Any, outputs: int) -> numpy.ndarray:
+        """Compute a batch; float32 [outputs, vocabulary]."""
+        import numpy
+
+        with log_of_llama_cpp() as said:
+            code = self._library.llama_decode(self._context, batch)
+        if code != 0:
+            raise StepError(f"llama.cpp cannot compute {batch.n_tokens} tokens: {said.last_error() or code}")
+        pointer = self._library.llama_get_logits(self._context)
+        found = numpy.ctypeslib.as_array(pointer, shape=(outputs * self.vocabulary_size,))
+        return found.reshape(outputs, self.vocabulary_size).copy()
+
+    def _open(self, rows: int, tokens: int, *, together: bool = False) -> None:
+        """Make a context that is as large as what is read: the model's own would be counted as memory in use.
+
+        Texts that are read ``together`` share ``tokens``, others have so many each.
+        """
         library = self._library
         if self._context is not None:
             library.llama_free(self._context)
-        self._context, self._rows, self._tokens = None, 0, 0
+        self._context, self._rows, self._tokens, self._together = None, 0, 0, False
         options = library.llama_context_default_params()
-        options.n_ctx = tokens * rows
+        whole = tokens if together else tokens * rows
+        options.n_ctx = options.n_batch = whole
         options.n_seq_max = rows
-        options.n_batch = tokens * rows
-        options.n_ubatch = min(tokens * rows, MOST_AT_ONCE)
+        options.n_ubatch = min(whole, MOST_AT_ONCE)
+        options.kv_unified = together
         options.n_threads = options.n_threads_batch = self._threads
         with log_of_llama_cpp() as said:
             self._context = library.llama_init_from_model(self._model, options)
         if not self._context:
             raise StepError(f"llama.cpp cannot make a context: {said.last_error() or 'no reason given'}")
-        self._rows, self._tokens = rows, tokens
+        self._rows, self._tokens, self._together = rows, tokens, together
 
 
 class GgufScorer(TextSide):
@@ -179,6 +215,13 @@ class GgufScorer(TextSide):
             targets = numpy.asarray(sequence[1:])
             found.append(self._scores(sequence)[numpy.arange(len(targets)), targets])
         return found
+
+    def continuations(self, pairs: Sequence[Pair]) -> list[Continued]:
+        """For each context and continuation, how likely its tokens are; what pairs share is read once."""
+        longest = max((len(context) + len(continuation) - 1 for context, continuation in pairs), default=0)
+        if longest > self.max_length:
+            raise StepError(f"{longest} tokens do not fit the model's context of {self.max_length}")
+        return score(self._runtime, pairs)
 
     def generate(
         self, prompts: Sequence[Sequence[int]], new_tokens: int, on_tokens: Callable[[list[int]], None]
