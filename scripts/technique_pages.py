@@ -26,9 +26,9 @@ OUT = ROOT / "docs" / "techniques"
 def main() -> None:
     """Write every page, and remove those of techniques that are gone."""
     results = ROOT / "results"
-    contents = (content_of(results, suite) for suite in _reported(results))
+    contents = (content_of(results, suite) for suite in reported())
     found = found_of(adapter_names(), judged(load_claims(), results), contents)
-    texts = write_up(shipped_suites(ROOT / "suites"), found)
+    texts = write_up(example_suites(), found)
     OUT.mkdir(exist_ok=True)
     for old in OUT.glob("*.md"):
         if old.name not in texts:
@@ -38,15 +38,26 @@ def main() -> None:
     print(f"wrote {len(texts)} pages to {OUT.relative_to(ROOT)}")
 
 
-def shipped_suites(folder: Path) -> list[Suite]:
-    """Every suite of a folder and of those in it, without those over files that are not in the project."""
-    paths = [path for path in sorted(folder.rglob("*.yaml")) if "../local/" not in path.read_text(encoding="utf-8")]
-    return [load(path) for path in paths]
+def example_suites() -> list[list[Suite]]:
+    """Where examples are taken from: the shipped suites that were measured, and for what none of them uses the others.
+
+    Those over files that are not in the project are left out.
+    """
+    files = [path for path in shipped() if "../local/" not in path.read_text(encoding="utf-8")]
+    names = reported()
+    measured = [path for path in files if path.stem in names and path.parent.name == "suites"]
+    return [[load(path) for path in measured], [load(path) for path in files if path not in measured]]
 
 
-def _reported(results: Path) -> list[str]:
-    """Suites that have a report, to which the pages lead."""
-    return [name for name in Store(results).suites() if (ROOT / "reports" / name / "README.md").is_file()]
+def shipped() -> list[Path]:
+    """Files of the suites that ship."""
+    return sorted((ROOT / "suites").rglob("*.yaml"))
+
+
+def reported() -> list[str]:
+    """Shipped suites that have records and a report, to which the pages lead."""
+    names = {path.stem for path in shipped()} & set(Store(ROOT / "results").suites())
+    return sorted(name for name in names if (ROOT / "reports" / name / "README.md").is_file())
 
 
 if __name__ == "__main__":

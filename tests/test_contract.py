@@ -1,4 +1,7 @@
-"""What every technique and task must keep to, checked over every file in harness/adapters and harness/tasks unasked."""
+"""What every technique and task must keep to, checked over every file in harness/adapters and harness/tasks unasked.
+
+Those of other packages, and those that HARNESS_PLUGINS names, are checked too (docs/howto/technique.md).
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,44 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 import harness
-from harness.catalogue import adapter_class, adapter_names, load_adapter, load_task, missing_packages, task_names
+from harness.catalogue import (
+    adapter_class,
+    adapter_names,
+    load_adapter,
+    load_task,
+    missing_packages,
+    task_class,
+    task_names,
+)  # fmt: skip
 from harness.contract import PRECISIONS, Adapter, Hardware, Modifier, Task, TrainingParams, TrainingSetup, defaults
 from harness.metrics import METRICS
 from harness.parameters import build_params
 
 PACKAGE = Path(harness.__file__).parent
-ADAPTER_FILES = sorted(path for path in (PACKAGE / "adapters").glob("*/*.py") if path.name[0] != "_")
-TASK_FILES = sorted(path for path in (PACKAGE / "tasks").glob("*.py") if path.name[0] != "_")
+
+
+def from_elsewhere(kinds: Iterable[type]) -> dict[Path, str]:
+    """Files of techniques or tasks that are not the harness's own, with their modules."""
+    modules = {kind.__module__ for kind in kinds if not _is_ours(kind)}
+    return {Path(str(sys.modules[name].__file__)): name for name in sorted(modules)}
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith("harness.")
+
+
+PLUGIN_ADAPTERS = from_elsewhere([adapter_class(name) for name in adapter_names()])
+PLUGIN_TASKS = from_elsewhere([task_class(name) for name in task_names()])
+OUR_ADAPTERS = sorted(path for path in (PACKAGE / "adapters").glob("*/*.py") if path.name[0] != "_")
+OUR_TASKS = sorted(path for path in (PACKAGE / "tasks").glob("*.py") if path.name[0] != "_")
+ADAPTER_FILES = [*OUR_ADAPTERS, *PLUGIN_ADAPTERS]
+TASK_FILES = [*OUR_TASKS, *PLUGIN_TASKS]
 FILES = [*ADAPTER_FILES, *TASK_FILES]
 HEAVY = ("torch", "transformers", "numpy", "pandas", "peft", "bitsandbytes", "tokenizers", "accelerate", "datasets")
 KINDS = {"causal", "masked", "seq2seq", "classifier", "multiple_choice", "tokenizer", "blank", "none"}
@@ -32,21 +60,18 @@ every_task = pytest.mark.parametrize("path", TASK_FILES, ids=lambda path: path.s
 
 
 def module_of(path: Path) -> str:
-    return ".".join(("harness", *path.relative_to(PACKAGE).with_suffix("").parts))
+    elsewhere = PLUGIN_ADAPTERS.get(path) or PLUGIN_TASKS.get(path)
+    return elsewhere or ".".join(("harness", *path.relative_to(PACKAGE).with_suffix("").parts))
 
 
 def kind_in(path: Path) -> type:
-    return load_task(module_of(path)) if path.parent.name == "tasks" else load_adapter(module_of(path))
+    return load_task(module_of(path)) if path in TASK_FILES else load_adapter(module_of(path))
 
 
 def test_the_files_are_what_the_catalogue_knows():
     assert len(FILES) >= 10
-    assert {path.stem for path in ADAPTER_FILES} == {n for n in adapter_names() if _is_ours(adapter_class(n))}
-    assert {path.stem for path in TASK_FILES} <= set(task_names())
-
-
-def _is_ours(kind: type) -> bool:
-    return kind.__module__.startswith("harness.")
+    assert {path.stem for path in OUR_ADAPTERS} == {n for n in adapter_names() if _is_ours(adapter_class(n))}
+    assert {path.stem for path in OUR_TASKS} <= set(task_names())
 
 
 @every_file

@@ -1,4 +1,7 @@
-"""What the README shows is run: the suite loads, the technique trains, its test passes, the commands exist."""
+"""What the README shows is run: the suite loads, the technique trains, its test passes, all commands are shown.
+
+Its links and the options of its commands are tested with those of docs, in tests/docs.
+"""
 
 from __future__ import annotations
 
@@ -60,9 +63,3 @@ def test_every_shipped_suite_loads(name: str, shipped_suite) -> None:
     from harness.plan.suite import load
 
     assert load(shipped_suite(name)).question
-
-
-def test_make_targets_of_the_readme_exist() -> None:
-    makefile = (ROOT / "Makefile").read_text()
-    for target in set(re.findall(r"make ([a-z-]+)", README)):
-        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

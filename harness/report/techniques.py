@@ -84,9 +84,14 @@ class Technique:
     predicted: tuple[Prediction, ...]
 
 
-def write_up(suites: Sequence[Suite], found: Mapping[str, Found]) -> dict[str, str]:
-    """Markdown of every technique's page and of the index, by file name; ``found`` by technique."""
-    examples = _examples(suites)
+def write_up(suites: Sequence[Sequence[Suite]], found: Mapping[str, Found]) -> dict[str, str]:
+    """Markdown of every technique's page and of the index, by file name; ``found`` by technique.
+
+    Examples are taken from ``suites``, of several lists from the first that has any of the technique.
+    """
+    examples: dict[str, list[str]] = {}
+    for each in suites:
+        examples = _examples(each) | examples
     every = [described(name, examples.get(name, ())) for name in catalogue.adapter_names() if _is_ours(name)]
     pages = {f"{one.name}.md": _page(one, found.get(one.name, Found())) for one in every}
     grouped = [(title, [one for one in every if one.group == group]) for group, title in GROUPS.items()]
