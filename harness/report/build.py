@@ -19,6 +19,7 @@ from harness.report.content import Content
 from harness.report.document import Block, Bullets, Document, Paragraph, Section
 from harness.report.explorer import decide, explore
 from harness.report.forgetting import forgetting
+from harness.report.gpu import gpu
 from harness.report.growth import growth
 from harness.report.headline import headline
 from harness.report.history import every_series, findable, history
@@ -35,6 +36,7 @@ from harness.report.ranks import ranks
 from harness.report.recorded import recorded
 from harness.report.rests_on import rests_on
 from harness.report.results import results
+from harness.report.serving import serving
 from harness.report.speed import speed
 from harness.report.students import students
 from harness.report.tokenizer_models import tokenizer_models
@@ -108,8 +110,8 @@ def compose(content: Content) -> Document:
         limits(content), memory(content), optimisations(content), growth(content), ranks(content),
         vocabularies(content), tokenizer_speed(content), languages(content), tokenizer_models(content),
         learning(content), objectives(content),
-        compression(content), compression_costs(content), training(content), speed(content), tradeoffs(content),
-        lost(content), ledger(content), history(content), findable(content),
+        compression(content), compression_costs(content), training(content), gpu(content), serving(content),
+        speed(content), tradeoffs(content), lost(content), ledger(content), history(content), findable(content),
     )  # fmt: skip
     interactive = (explore(content), decide(content), every_series(content))
     sections = [section for section in interactive if section is not None]

@@ -22,6 +22,7 @@ from harness.report.objective_tables import objectives_in_words
 from harness.report.optimisations import optimisations_in_words
 from harness.report.outcomes import Key, Outcome
 from harness.report.ranks import ranks_in_words
+from harness.report.serving_words import serving_in_words
 from harness.report.students import students_in_words
 from harness.report.tokenizer_models import tokenizer_of
 from harness.report.vocabularies import cutting_in_words, premiums_in_words
@@ -46,6 +47,7 @@ def headline(content: Content) -> list[str]:
     of_training += optimisations_in_words(content)
     sentences = [_state(content), *of_training, *lora_in_words(content), *students_in_words(content)]
     sentences += alignment_in_words(content)
+    sentences += serving_in_words(content)
     for which in content.sets:
         if of_training and not any(content.is_baseline(outcome.key) for outcome in content.groups(which)):
             continue  # which of several lengths or ranks has the lowest loss is not what was asked
