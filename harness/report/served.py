@@ -89,6 +89,21 @@ def samples(content: Content, outcome: Outcome, load: Load, metric: str) -> list
     return [] if line is None else content.samples(metric, line["steps"])
 
 
+def ends(content: Content, outcome: Outcome, series: Series) -> tuple[Load, Load]:
+    """The first and the last load of a series at which a group was measured."""
+    has = [load for load in series.loads if number(content, outcome, load, DECODE) is not None]
+    return has[0], has[-1]
+
+
+def further_request(content: Content, outcome: Outcome, series: Series) -> float | None:
+    """Bytes of the peak that one more request takes, from the smallest to the largest batch; None for one batch."""
+    first, last = ends(content, outcome, series)
+    low, high = (number(content, outcome, load, PEAK) for load in (first, last))
+    if low is None or high is None or first.batch == last.batch:
+        return None
+    return (high - low) / (last.batch - first.batch)
+
+
 def speed_up(content: Content, pair: Pair, load: Load) -> Interval | None:
     """Decoded tokens per second of the merged over the unmerged, by a bootstrap over the repeats of both."""
     merged, unmerged = (samples(content, one, load, DECODE) for one in (pair.merged, pair.unmerged))

@@ -23,6 +23,8 @@ from harness.report.served import (
     Series,
     by_batch,
     by_length,
+    ends,
+    further_request,
     loads_of,
     merges,
     number,
@@ -98,7 +100,7 @@ def _memory(content: Content, series: Series) -> Table:
         Column("Peak memory", "a further request"),
     ]  # fmt: skip
     rows = [
-        Row([*method_values(one), *_kept(content, one, last), *_peaks(content, one, first, last)],
+        Row([*method_values(one), *_kept(content, one, ends(content, one, series)[1]), *_peaks(content, one, series)],
             row_kind(content, one))
         for one in series.groups
     ]  # fmt: skip
@@ -114,10 +116,9 @@ def _kept(content: Content, outcome: Outcome, load: Load) -> list[Value]:
     return [Value(pretty(per_token, "B", 3)), arithmetic, Value(pretty(request, "B", 3)), Value(plain(GIB // request))]
 
 
-def _peaks(content: Content, outcome: Outcome, first: Load, last: Load) -> list[Value]:
-    low, high = (number(content, outcome, load, PEAK) for load in (first, last))
-    more = None if low is None or high is None else (high - low) / (last.batch - first.batch)
-    return [Value(pretty(value, "B", 3)) for value in (low, high, more)]
+def _peaks(content: Content, outcome: Outcome, series: Series) -> list[Value]:
+    peaks = [number(content, outcome, load, PEAK) for load in (series.loads[0], series.loads[-1])]
+    return [Value(pretty(value, "B", 3)) for value in (*peaks, further_request(content, outcome, series))]
 
 
 def _lengths(content: Content, series: Series) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from math import log2
 
+from harness.analyse.statistics import Interval
 from harness.report.content import Content
 from harness.report.numbers import plain, pretty
 from harness.report.outcomes import Outcome
@@ -19,7 +20,9 @@ from harness.report.served import (
     Series,
     by_batch,
     by_length,
+    ends,
     fastest,
+    further_request,
     loads_of,
     merges,
     number,
@@ -51,13 +54,13 @@ def _best_batch(content: Content, series: Series) -> list[str]:
         return []
     rate = number(content, one, best, DECODE) or 0.0
     wait, wait_alone = (pretty(number(content, one, load, BETWEEN), "s", 3) for load in (best, smallest))
-    said = f"{_name(one)} decodes most at batch {best.batch}: {plain(rate, 3)} token/s, {plain(rate / alone, 2)} x "
+    tried = ", the largest that was tried" if best is series.loads[-1] else ""
+    said = f"{_name(one)} decodes most at batch {best.batch}{tried}: {plain(rate, 3)} token/s, "
+    said += f"{plain(rate / alone, 2)} x "
     said += f"those of batch {smallest.batch}; a request then waits {wait} for each token instead of {wait_alone}."
     knee = _knee(content, one, series)
     if knee is not None and knee < best.batch:
         said += f" Beyond batch {knee} a doubling gives less than {100 * (LITTLE - 1):.0f} % more."
-    if best is series.loads[-1]:
-        said += " It is the largest that was tried."
     return [said, *_fastest_of_all(content, series, one)]
 
 
@@ -90,7 +93,10 @@ def _fastest_of_all(content: Content, series: Series, known: Outcome) -> list[st
 def _kept(content: Content, series: Series) -> list[str]:
     """What a request keeps, lowest and highest of the methods, and how far arithmetic was from it."""
     load = series.loads[-1]
-    told = [(value, one) for one in series.groups if (value := number(content, one, load, PER_TOKEN)) is not None]
+    told = [
+        (value, one) for one in series.groups
+        if (value := number(content, one, ends(content, one, series)[1], PER_TOKEN)) is not None
+    ]  # fmt: skip
     if not told:
         return []
     (low, least), (high, most) = min(told, key=lambda pair: pair[0]), max(told, key=lambda pair: pair[0])
@@ -98,13 +104,16 @@ def _kept(content: Content, series: Series) -> list[str]:
     said += f" ({pretty(high, 'B', 3)} a token)"
     if low < 0.99 * high:
         said += f" with {_name(most)}, {pretty(low * load.read, 'B', 3)} with {_name(least)}"
+    more = further_request(content, most, series)
+    if more is not None and more > high * load.read:
+        said += f"; at the peak a further one takes {pretty(more, 'B', 3)}, the rest for the moment of a forward pass"
     return [f"{said}.", *_against_arithmetic(content, series)]
 
 
 def _against_arithmetic(content: Content, series: Series) -> list[str]:
     off = []
     for one in series.groups:
-        kept, expected = (number(content, one, series.loads[-1], name) for name in (KEPT, EXPECTED))
+        kept, expected = (number(content, one, ends(content, one, series)[1], name) for name in (KEPT, EXPECTED))
         if kept and expected and abs(kept / expected - 1) > 0.02:
             off.append(f"{_name(one)} ({plain(kept / expected, 3)} x)")
     return [f"More than arithmetic says is kept by {', '.join(off)}."] if off else []
@@ -135,14 +144,20 @@ def _merging(content: Content, pair: Pair) -> list[str]:
     ratios = [(load, found) for load in loads if (found := speed_up(content, pair, load)) is not None]
     if not ratios:
         return []
-    ends = [ratios[0], *ratios[-1:]] if len(ratios) > 1 else ratios
-    said = " and ".join(f"{plain(found.estimate, 3)} x at batch {load.batch}" for load, found in ends)
+    shown = [ratios[0], ratios[-1]] if len(ratios) > 1 else ratios
+    said = " and ".join(f"{plain(found.estimate, 3)} x{_doubt(found)} at batch {load.batch}" for load, found in shown)
     moved = content.made(pair.merged.key, "logit_difference")
     same = ""
     if moved is not None:
         word = "it is the same function" if moved["value"] < SAME else "it is another function"
         same = f"; no logit moved by more than {plain(moved['value'], 2)}, so that {word}"
     return [f"{_name(pair.merged)} decodes {said} as fast as with the adapters unmerged{same}."]
+
+
+def _doubt(found: Interval) -> str:
+    if found.low is None or found.high is None or not found.low <= 1 <= found.high:
+        return ""
+    return " (no difference can be told)"
 
 
 def _name(outcome: Outcome) -> str:
