@@ -63,7 +63,6 @@ class Result:
     where: str
     method: str
     beside: str
-    status: str
     numbers: tuple[Number, ...]
     others: int
 
@@ -140,7 +139,7 @@ def _result(content: Content, name: str, precision: str | None) -> Result | None
     beside = _beside(content, outcome, precision)
     return Result(
         suite=str(content.plan.get("suite")), where=one_line(which), method=_shown(outcome.key),
-        beside="" if beside is None else _shown(beside), status=outcome.status,
+        beside="" if beside is None else _shown(beside),
         numbers=tuple(_numbers(content, which, outcome.key, beside)), others=len(found) - 1,
     )  # fmt: skip
 

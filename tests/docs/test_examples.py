@@ -152,13 +152,20 @@ def shown(output: str) -> list[str]:
     return [line.rstrip() for line in text.splitlines() if "…" not in line]
 
 
-def test_what_the_tutorial_asks_of_committed_records_is_answered_so(tutorial: Path, follow: Any) -> None:
-    for line, output in ((commands("harness choose quick")[0], "quick:"), (commands("harness predict")[0], "lora >")):
-        done = follow(line)
-        assert done.returncode == 0, done.stderr
-        said = [text.rstrip() for text in done.stdout.splitlines()]
-        missing = [text for text in shown(output) if text not in said]
-        assert missing == [], f"docs/tutorial.md shows other output of: {line}"
+def test_the_prediction_of_the_tutorial_is_what_is_predicted(follow: Any) -> None:
+    done = follow(commands("harness predict")[0])
+    said = [text.rstrip() for text in done.stdout.splitlines()]
+    missing = [text for text in shown("lora >") if text not in said]
+    assert done.returncode == 0 and missing == [], "docs/tutorial.md shows another output"
+
+
+def test_the_choice_of_the_tutorial_reads_as_shown(tutorial: Path, follow: Any) -> None:
+    """The numbers are of the committed records, which are measured anew now and then; the words are not."""
+    done = follow(commands("harness choose quick")[0])
+    said = {re.sub(r"[\d.]+", "#", text.rstrip()) for text in done.stdout.splitlines()}
+    words = {re.sub(r"[\d.]+", "#", text) for text in shown("quick:") if not text.startswith(" ")}
+    assert done.returncode == 0 and words <= said, "docs/tutorial.md shows another output"
+    assert re.search(r"^  1  base @ fp32 +loses 0 %, \S+ MB, nothing to make", done.stdout, re.MULTILINE)
 
 
 def test_the_data_and_the_suite_of_the_tutorial_plan(tutorial: Path, follow: Any) -> None:
