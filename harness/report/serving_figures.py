@@ -34,7 +34,7 @@ def _panel(data: pandas.DataFrame, name: str, field: str, title: str, lines: lis
         x=altair.X("batch:Q", title="Requests in a batch", scale=altair.Scale(type="log", base=2),
                    axis=altair.Axis(values=batches, format="d")),
         y=altair.Y(f"{field}:Q", title=title, scale=altair.Scale(zero=True)),
-        color=altair.Color("line:N", title="Method", scale=colors),
+        color=altair.Color("line:N", title="Method", scale=colors, legend=altair.Legend(labelLimit=360)),
         tooltip=["line:N", "batch:Q", altair.Tooltip("rate:Q", format=".4~g"),
                  altair.Tooltip("milliseconds:Q", format=".3~g")],
     )  # fmt: skip
