@@ -67,3 +67,8 @@ def test_memory_that_two_tensors_look_into_counts_once(llama, open_live):
 @pytest.mark.parametrize("nothing", [None, DynamicCache(), object()])
 def test_where_nothing_is_kept_nothing_is_said(nothing, llama, open_live):
     assert key_values_of(nothing, open_live(llama).config, 1, "fp32") is None
+
+
+def test_autocast_keeps_16_bits_where_nothing_is_rotated(gpt2, make_job):
+    found = kept(gpt2, make_job, "bf16-mixed")
+    assert found.held_bytes == found.expected_bytes
