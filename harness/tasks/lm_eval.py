@@ -9,18 +9,16 @@ that methods are compared item by item.
 
 from __future__ import annotations
 
-import math
 import re
 import statistics
 import tempfile
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.contract import Job, Named, Task, param
-from harness.data import task_file
+from harness.data import task_file, task_results
 from harness.errors import DataError, StepError, did_you_mean
 from harness.plain_text import one_line
 
@@ -32,10 +30,7 @@ METRICS = {
         "word_perplexity", "byte_perplexity", "bits_per_byte", "bleu", "chrf", "ter",
     )
 }  # fmt: skip
-# Metrics over (log-likelihood, size of the text) of each item, and what the size is called.
-_SIZES = {"word_perplexity": "words", "byte_perplexity": "bytes", "bits_per_byte": "bytes"}
 _NAME = re.compile(r"[\w][\w.+-]*")
-_SHOWN = 3
 
 
 class LmEval(Task):
@@ -83,7 +78,7 @@ class LmEval(Task):
             task = self._task(job)
             self._reported(task, list(task.aggregation()))
             task.build_all_requests(limit=self.params.limit)
-            requests = _by_type(task.instances)
+            requests = task_results.by_type(task.instances)
         model = ScorerModel(scorer, self.params.rules, task.get_config("target_delimiter") or "")
         for kind, asked in requests.items():
             with job.meter.span("generate" if kind == "generate_until" else "score"):
@@ -128,7 +123,7 @@ class LmEval(Task):
         return task
 
     def _report(self, task: Any, job: Job) -> None:
-        values, items = self._values(task)
+        values, items = task_results.values(task, self.params.filter, self.params.limit)
         wanted = self._reported(task, list(values))
         aggregation = task.aggregation()
         for name in wanted:
@@ -137,7 +132,7 @@ class LmEval(Task):
                 raise StepError(f"the task {task.config.task}: lm-eval has no such aggregation of {name}")
             job.meter.metric(METRICS[name], float(combine(values[name])))
         job.meter.observe("items", {"scored": len(items)})
-        job.meter.items("lm_eval", _columns(items, wanted))
+        job.meter.items("lm_eval", task_results.columns(items, wanted))
 
     def _reported(self, task: Any, names: Sequence[str]) -> list[str]:
         """Which metrics of the task are reported; ``StepError`` where one of them is not declared."""
@@ -151,26 +146,6 @@ class LmEval(Task):
                 )
         return wanted
 
-    def _values(self, task: Any) -> tuple[dict[str, list[Any]], dict[int, dict[str, Any]]]:
-        """Values of every metric in the order of the items, and by item."""
-        task.apply_filters()
-        requests = defaultdict(list)
-        for instance in task.instances:
-            requests[instance.doc_id].append(instance)
-        known = list(task.instances[0].filtered_resps)
-        chosen = known[0] if self.params.filter is None else self.params.filter
-        if chosen not in known:
-            raise StepError(f"the task {task.config.task} has no filter '{one_line(chosen, 60)}' ({', '.join(known)})")
-        values: dict[str, list[Any]] = defaultdict(list)
-        items: dict[int, dict[str, Any]] = {}
-        for number, document in task.doc_iterator(limit=self.params.limit):
-            asked = sorted(requests[number], key=lambda instance: instance.idx)
-            found = task.process_results(document, [one.filtered_resps[chosen] for one in asked])
-            items[number] = dict(found)
-            for name, value in found.items():
-                values[name].append(value)
-        return values, items
-
 
 def _is_file(task: str) -> bool:
     return task.startswith(("./", "../", "/", "~")) or task.endswith((".yaml", ".yml"))
@@ -183,36 +158,3 @@ def _version() -> str:
         return version("lm-eval")
     except PackageNotFoundError:
         return "not installed"
-
-
-def _by_type(instances: Sequence[Any]) -> dict[str, list[Any]]:
-    """Requests by the question that they ask, one as often as the task repeats it."""
-    found: dict[str, list[Any]] = {}
-    for instance in instances:
-        found.setdefault(instance.request_type, []).extend([instance] * (instance.repeats or 1))
-    return found
-
-
-def _columns(items: Mapping[int, Mapping[str, Any]], metrics: Sequence[str]) -> dict[str, list[Any]]:
-    """One column for every metric that is a number of an item; of likelihoods the loss, and the sizes of the texts.
-
-    What is made of all items together (f1, bleu ...) has none.
-    """
-    columns: dict[str, list[Any]] = {"item": list(items)}
-    for name in metrics:
-        column: list[Any] = [found.get(name) for found in items.values()]
-        if name in _SIZES and all(isinstance(one, tuple) for one in column):
-            columns["nll"] = [-float(one[0]) for one in column]
-            columns[_SIZES[name]] = [int(one[1]) for one in column]
-        elif name == "perplexity":
-            columns["nll"] = [-float(one) for one in column]
-        elif all(_is_number(one) for one in column):
-            columns[name] = [float(one) for one in column]
-    return columns
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return not isinstance(value, str) and math.isfinite(float(value))
-    except (TypeError, ValueError):
-        return False

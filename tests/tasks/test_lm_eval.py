@@ -9,10 +9,11 @@ import re
 import pytest
 
 from harness.contract import Job
+from harness.data.task_results import columns
 from harness.errors import DataError, StepError
 from harness.models.continuations import score as plain_score
 from harness.models.sources import open_model
-from harness.tasks.lm_eval import METRICS, LmEval, _columns
+from harness.tasks.lm_eval import METRICS, LmEval
 
 pytest.importorskip("lm_eval", reason="pip install lm-eval")
 
@@ -312,7 +313,7 @@ def test_what_is_wrong_is_said_while_planning(params, said, tmp_path):
 def test_columns_of_items():
     first = {"acc": 1.0, "bits_per_byte": (-3.0, 4), "f1": (1, 0)}
     items = {0: first, 5: {"acc": 0.0, "bits_per_byte": (-1.0, 2), "f1": (0, 0)}}
-    assert _columns(items, ["acc", "bits_per_byte", "f1"]) == {
+    assert columns(items, ["acc", "bits_per_byte", "f1"]) == {
         "item": [0, 5], "acc": [1.0, 0.0], "nll": [3.0, 1.0], "bytes": [4, 2],
     }  # fmt: skip
-    assert math.isclose(sum(_columns(items, ["bits_per_byte"])["nll"]), 4.0)
+    assert math.isclose(sum(columns(items, ["bits_per_byte"])["nll"]), 4.0)
