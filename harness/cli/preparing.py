@@ -11,11 +11,11 @@ from typing import Any
 from harness.cli.fetching import watching
 from harness.cli.planning import data_sources, suite_file
 from harness.cli.terminal import print, print_error
-from harness.errors import UsageError, did_you_mean
+from harness.errors import DataError, UsageError, did_you_mean
 from harness.hub.cache import is_offline
 from harness.hub.fetching import Fetch, Watcher, fetch_model
 from harness.plan.plan import Plan, plan
-from harness.plan.sources import DataSource, ModelSource, hub_model, hub_word, model_source
+from harness.plan.sources import DataSource, ModelSource, check_hub, hub_model, hub_word, model_source
 from harness.plan.steps import SKIPPED, Step
 from harness.plan.suite import load
 from harness.results.store import Store
@@ -50,6 +50,13 @@ def prepare_model(word: str) -> None:
         fetch_all([(found, _named_anew(found.spec))])
 
 
+def bring_here(word: str) -> None:
+    """Fetch a model that is not here yet; one that is stays as it is."""
+    found = model_source(word, {}, Path())
+    if not found.here:
+        fetch_all([(found, found.spec)])
+
+
 def prepare_file(out: Path, suite: str | None, data: str | None) -> None:
     """Write the prepared splits of one data set to a file."""
     from harness.data import prepare
@@ -73,9 +80,10 @@ def fetch_for_job(job: Spec, *, quiet: bool) -> None:
     model, data = job.get("model") or {}, job.get("data") or {}
     wanted: list[Source] = []
     if model.get("kind") == "hub" and not job.get("input"):
-        wanted.append(hub_model(hub_word(model), model["id"], model["commit"]))
+        wanted.append(hub_model("hub", str(model.get("id")), _revision(model)))
     if data.get("kind") == "hub" and not job.get("data_file"):
-        wanted.append(DataSource(hub_word(data), data))
+        check_hub(str(data.get("id")), _revision(data), DataError)
+        wanted.append(DataSource("hub", data))
     fetch_all([(source, source.spec) for source in wanted if not source.here], quiet=quiet)
 
 
@@ -110,7 +118,12 @@ def _fetched(source: Source, spec: Spec, watcher: Watcher) -> Fetch | None:
         from harness.data.hub import fetch
 
         return fetch(spec, watcher)
-    return fetch_model(str(spec["id"]), str(spec.get("commit") or spec["revision"]), watcher)
+    return fetch_model(str(spec["id"]), _revision(spec), watcher)
+
+
+def _revision(spec: Spec) -> str:
+    """The commit that a specification means, or the name of one."""
+    return str(spec.get("commit") or spec.get("revision") or "main")
 
 
 def _named_anew(spec: Spec) -> Spec:

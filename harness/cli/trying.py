@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.cli.choosing import Asked, constraints_of, show_choice
+from harness.cli.preparing import bring_here
 from harness.cli.running import How, run_suite
 from harness.cli.terminal import print
 from harness.errors import DataError, ModelError, StoreError
@@ -26,6 +27,8 @@ def try_on(
     if not file.is_file():
         raise DataError(f"data file '{file}' does not exist")
     word = _model(model)
+    if word.startswith("hub:") and not dry:
+        bring_here(word)  # its sizes say what fits
     name = f"try-{slug(Path(model.removeprefix('hub:')).name)}-{slug(file.stem)}"
     look = partial(first_look, name, word, file, steps=steps, batch=asked.batch, sequence=asked.sequence)
     try:

@@ -127,9 +127,12 @@ def prepare_command(
 ) -> None:
     """Fetch all that a suite needs of the hub, so that measuring needs no network; or write its data to one file."""
     from harness.cli.preparing import prepare_file, prepare_model, prepare_suite
+    from harness.errors import UsageError
 
     if what.endswith(".zip"):
         prepare_file(Path(what), suite, data)
+    elif suite is not None or data is not None:
+        raise UsageError(f"--suite and --data say what a .zip holds, and '{what}' is none")
     elif what.startswith("hub:"):
         prepare_model(what)
     else:

@@ -69,10 +69,16 @@ def is_offline() -> bool:
 
 def label_of(folder: Path) -> str:
     """A model's folder in a few words: ``org/name@commit`` where it lies in the hub's cache, else its name."""
+    found = origin_of(folder)
+    return folder.name if found is None else found[: -len(folder.name)] + folder.name[:12]
+
+
+def origin_of(folder: Path) -> str | None:
+    """``org/name@commit`` of a folder in the hub's cache; None for another."""
     repository = folder.parent.parent.name
-    if folder.parent.name == "snapshots" and "--" in repository:
-        return f"{repository.split('--', 1)[1].replace('--', '/')}@{folder.name[:12]}"
-    return folder.name
+    if folder.parent.name != "snapshots" or "--" not in repository or not COMMIT.fullmatch(folder.name):
+        return None
+    return f"{repository.split('--', 1)[1].replace('--', '/')}@{folder.name}"
 
 
 def _folder(variable: str) -> Path | None:

@@ -44,6 +44,8 @@ def told(repository: Repository, revision: str, error: type[UsageError]) -> Iter
         raise error(f"{what}: the hub at {endpoint()} cannot be reached ({_said(problem)}); {kept}") from None
     except OSError as problem:
         raise error(f"{what} cannot be fetched: {problem.strerror or _said(problem)}") from None
+    except (ValueError, KeyError, TypeError) as problem:  # what the client finds wrong with a name, or cannot read
+        raise error(f"{what}: the hub at {endpoint()} says what cannot be used ({_said(problem)})") from None
 
 
 def endpoint() -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import ModelError, UsageError
-from harness.hub.cache import Repository
+from harness.hub.cache import COMMIT, Repository
 from harness.hub.downloading import SECONDS, download, metadata_of
 from harness.hub.failures import told
 from harness.hub.weights import CONFIGURATION, TOKENIZER_FILES, beside_weights, shards_of, weights_of
@@ -130,8 +130,10 @@ def begin(repository: Repository, revision: str, watcher: Watcher, error: type[U
         found: Any = HfApi().repo_info(
             repository.id, repo_type=repository.kind, revision=revision, files_metadata=True, timeout=SECONDS
         )
+    if not COMMIT.fullmatch(str(found.sha)):  # it becomes a folder's name
+        raise error(f"{repository.named(revision)}: the hub says no commit but '{one_line(found.sha, 60)}'")
     files = {one.rfilename: _listed(one) for one in found.siblings or ()}
-    return Fetch(repository, revision, str(found.sha), files, watcher, error)
+    return Fetch(repository, revision, found.sha, files, watcher, error)
 
 
 def fetch_model(name: str, revision: str, watcher: Watcher) -> Fetch:

@@ -132,7 +132,7 @@ def hub_model(word: str, name: str, revision: str) -> ModelSource:
 
     Until it is there its kind is not known, and nothing is left out of a plan for it.
     """
-    _check_hub(name, revision, ModelError)
+    check_hub(name, revision, ModelError)
     repository = Repository("model", name)
     commit = repository.commit(revision)
     spec = {"kind": "hub", "id": name, "revision": revision} | ({} if commit is None else {"commit": commit})
@@ -189,7 +189,7 @@ def named_data(word: str, given: Mapping[str, Any], folder: Path) -> DataSource:
     """A data set of the suite: local files (their content enters the identity) or one of the hub."""
     rest = {key: value for key, value in given.items() if key not in ("path", "hub")}
     if "hub" in given:
-        _check_hub(given["hub"], given.get("revision") or "main", DataError)
+        check_hub(given["hub"], given.get("revision") or "main", DataError)
         found = {"kind": "hub", "id": given["hub"], "revision": "main"} | rest
         commit = Repository("dataset", given["hub"]).commit(found["revision"])
         return DataSource(word, found if commit is None else found | {"commit": commit})
@@ -225,7 +225,8 @@ def located(path: str, folder: Path, error: type[UsageError]) -> Path:
     return found
 
 
-def _check_hub(name: str, revision: str, error: type[UsageError]) -> None:
+def check_hub(name: str, revision: str, error: type[UsageError]) -> None:
+    """Raise ``error`` for what can be no name or no revision of a repository of the hub."""
     if not _HUB_ID.fullmatch(name):
         raise error(f"'{one_line(name, 100)}' is not a hub id like org/name")
     if not _REVISION.fullmatch(revision) or ".." in revision:

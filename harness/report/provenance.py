@@ -89,6 +89,9 @@ def _sources(content: Content) -> list[str]:
     every = {str(name) for name in content.frame["installation"].dropna().unique()}
     others = sorted(every - {str(content.installation)})
     about = [f"Installation {content.installation}."] if content.installation else []
+    counted = status.loc[status["step"].isin(set(content.member["step"])), "record"].unique()
+    opened = [content.facts.observed.get(str(name), {}).get("hub") or {} for name in counted]
+    about += [f"Of the hub: {text}." for text in sorted({text for found in opened for text in found.values()})]
     if others:
         about.append(f"Records of other installations are not used here: {', '.join(others)}.")
     return [*when, *commits, *about]

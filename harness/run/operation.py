@@ -112,9 +112,12 @@ def _request(job: Mapping[str, Any], adapter: Any, task: Any, modifiers: list[An
     meter.observe("data_fingerprint", data.fingerprint or None)
     if getattr(data, "expected", True) is False:
         meter.flag(f"data set '{data.name}' differs from the expected one: its fingerprint is {data.fingerprint[:16]}")
+    checkpoint = _checkpoint(job) if _opens(task) else Checkpoint("none", {})
+    if of_the_hub := _of_the_hub(checkpoint, data):
+        meter.observe("hub", of_the_hub)
     return Job(
         params=task.params if task is not None else adapter.params,
-        checkpoint=_checkpoint(job) if _opens(task) else Checkpoint("none", {}),
+        checkpoint=checkpoint,
         data=data,
         precision=job["precision"],
         hardware=_known(Hardware, job["hardware"]),
@@ -130,6 +133,16 @@ def _request(job: Mapping[str, Any], adapter: Any, task: Any, modifiers: list[An
         inputs=_inputs(job),
         named=_named(job.get("task") or {}),
     )
+
+
+def _of_the_hub(checkpoint: Checkpoint, data: Dataset) -> dict[str, str]:
+    """What of the hub was opened, with its commit: the model and the data."""
+    from harness.hub.cache import origin_of
+
+    model = next(filter(None, map(origin_of, checkpoint.parts.values())), None)
+    commit = getattr(data, "manifest", {}).get("commit")
+    found = {"model": model, "data": f"{data.name}@{commit}" if commit else None}
+    return {name: value for name, value in found.items() if value}
 
 
 def _opens(task: Any) -> bool:

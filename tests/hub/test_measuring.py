@@ -76,6 +76,7 @@ def test_every_kind_is_prepared_and_measured_without_a_request(
         model = record["job"]["model"]
         assert model["commit"] == commits[model["id"]]
         assert record["job"]["data"]["commit"] == first
+        assert record["observed"]["hub"] == {"model": f"{model['id']}@{model['commit']}", "data": f"org/set@{first}"}
     assert len({record["observed"]["data_fingerprint"] for record in found}) == 1
     assert "0 to run, 5 done already" in harness("plan", "mine.yaml").stdout
 
@@ -108,6 +109,9 @@ def test_a_branch_that_moves_on_starts_anew_and_its_records_stay(
     assert ran.returncode == 0 and "is not what it was at its last run here" in ran.stdout, ran.stderr
     kept = {record["job"]["model"]["commit"]: record for record in records(tmp_path / "results")}
     assert set(kept) == {first, second}
+    harness("report", "mine")
+    page = (tmp_path / "reports" / "mine" / "README.md").read_text()
+    assert f"Of the hub: org/private@{second}." in page and first not in page
     parameters = {commit: record["metrics"]["parameters"] for commit, record in kept.items()}
     assert parameters[first] > parameters[second]
 

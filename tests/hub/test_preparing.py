@@ -35,13 +35,16 @@ def test_what_cannot_be_had_is_one_line_each_and_the_rest_is_fetched(
     hub.model("org/words", {"README.md": b"words"})
     index = b'{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}'
     hub.model("org/torn", {"config.json": b"{}", "model.safetensors.index.json": index, "model-1.safetensors": b"x"})
-    names = ["gated", "goode", "good@v2.0", "bad", "small", "tensorflow", "words", "torn", "good@v1.0"]
+    elsewhere = Repo(commits={"../../../elsewhere": embedded}, branches={"main": "../../../elsewhere"})
+    hub.models["org/elsewhere"] = elsewhere
+    names = ["elsewhere", "gated", "goode", "good@v2.0", "bad", "small", "tensorflow", "words", "torn", "good@v1.0"]
     suite(model=[f"hub:org/{name}" for name in names], tasks="perplexity")
 
     done = harness("prepare", "mine.yaml")
     lines = [line for line in done.stderr.splitlines() if line.startswith("harness: ")]
     said = dict(zip(names, lines, strict=False))
-    assert done.returncode == 2 and len(lines) == 8, done.stderr
+    assert done.returncode == 2 and len(lines) == 9, done.stderr
+    assert "the hub says no commit but '../../../elsewhere'" in said["elsewhere"]
     assert "model org/gated@main is gated: accept its conditions at" in said["gated"] and "HF_TOKEN" in said["gated"]
     assert f"model org/goode@main is not on the hub at {hub.url}" in said["goode"]
     assert "org/good has no such revision; did you mean 'v1.0'? (it has: main, v1.0)" in said["good@v2.0"]
@@ -56,6 +59,7 @@ def test_what_cannot_be_had_is_one_line_each_and_the_rest_is_fetched(
     assert there == {"models--org--good"}, "what was cut off or refused is not taken for a model"
 
 
+@pytest.mark.slow  # the command is started several times
 def test_only_what_is_read_is_fetched_and_a_tag_becomes_its_commit(
     hub: Hub, harness: Harness, embedded: dict[str, bytes], home: Path
 ) -> None:
@@ -81,6 +85,7 @@ def test_only_what_is_read_is_fetched_and_a_tag_becomes_its_commit(
     assert missing.returncode == 2 and "HF_HUB_OFFLINE is set" in missing.stderr and missing.stderr.count("\n") == 1
 
 
+@pytest.mark.slow  # the command is started several times
 def test_a_download_goes_on_after_a_cut_and_after_the_end_of_its_process(
     hub: Hub, harness: Harness, embedded: dict[str, bytes], home: Path, tmp_path: Path
 ) -> None:
@@ -143,5 +148,8 @@ def test_data_sets_by_revision_configuration_and_file(hub: Hub, harness: Harness
     assert "data set org/gated@main is gated: accept its conditions at" in prepared(hub="org/gated")
     hub.corrupt["org/lies/train.jsonl"] = rows.replace(b"why", b"how")
     assert "arrived as 'train.jsonl' has the git SHA-1" in prepared(hub="org/lies")
+    hub.dataset("org/outside", {"../../../../train.jsonl": rows})
+    assert prepared(hub="org/outside").startswith("harness: ")
+    assert not list(suite().parent.rglob("train.jsonl")), "of what was refused nothing is kept"
     (file,) = suite().parent.rglob("*.zip")
-    assert "org--two" in str(file), "of what was refused nothing is kept"
+    assert "org--two" in str(file)
