@@ -100,8 +100,10 @@ class LmEval(Task):
         if named is None or "task" not in named.paths:
             task_package.from_package(self.params.task)
             return
+        found = self._read(Path(named.paths["task"]))
+        if "data_files" in (found.config.get("dataset_kwargs") or {}):  # they lie beside it
+            return
         with tempfile.TemporaryDirectory() as scratch:
-            found = self._read(Path(named.paths["task"]))
             task_package.from_file(found, Path(scratch), functions=self.params.functions)
 
     def _read(self, path: Path) -> task_file.TaskFile:

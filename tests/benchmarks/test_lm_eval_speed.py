@@ -159,6 +159,7 @@ def timed(command: list[str], folder: Path) -> tuple[float, float]:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, wall
 
 
+@pytest.mark.timeout(1800)
 def test_a_suite_costs_a_fifth_of_one_process_for_each_evaluation(files: Path, benchmark: Any) -> None:
     results = files / "results"
     suite = [sys.executable, "-m", "harness", "run", "suite.yaml", "--results", str(results), "--no-report"]
