@@ -167,7 +167,9 @@ def _smallest(content: Content, which: Key) -> list[str]:
 
 def _fastest(content: Content, which: Key) -> list[str]:
     metric = "decode_tokens_per_second"
-    task = next(iter(content.tasks_with(metric)), None)
+    tasks = content.tasks_with(metric)
+    task = next(iter(tasks), None)
+    where = f" on {task}" if len(tasks) > 1 else ""
     lines = _lines(content, which, lambda key: content.score(key, str(task), metric))
     best = next((line for _, line in lines if line["best"]), None)
     if best is None:
@@ -176,8 +178,8 @@ def _fastest(content: Content, which: Key) -> list[str]:
     if best["method"] == content.baseline:
         slower = [line for outcome, line in lines if not line["tied"]]
         note = f"; the slowest reaches {plain(min(line['value'] for line in slower), 3)}" if slower else ""
-        return [f"No method decodes faster than the baseline ({plain(best['value'], 3)} tokens/s{note})."]
-    return [f"Fastest decoding: {_name(best)} with {plain(best['value'], 3)} tokens/s{_tied(tied, best)}."]
+        return [f"No method decodes faster than the baseline{where} ({plain(best['value'], 3)} tokens/s{note})."]
+    return [f"Fastest decoding{where}: {_name(best)} with {plain(best['value'], 3)} tokens/s{_tied(tied, best)}."]
 
 
 def _learned(content: Content, which: Key) -> list[str]:
