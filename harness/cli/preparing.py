@@ -70,9 +70,13 @@ def prepare_file(out: Path, suite: str | None, data: str | None) -> None:
 
 def fetch_missing(made: Plan, *, quiet: bool) -> bool:
     """Fetch what the steps that are to run lack of the hub; whether there was anything. ``UsageError`` in one line."""
-    if made.missing:
-        fetch_all([(source, source.spec) for source in made.missing], quiet=quiet)
-    return bool(made.missing)
+    if not made.missing:
+        return False
+    fetch_all([(source, source.spec) for source in made.missing], quiet=quiet)
+    for source in made.missing:
+        if not _looked_at_again(source).here:
+            raise UsageError(f"{hub_word(source.spec)} was fetched and is not in the hub's cache: is that being emptied?")
+    return True
 
 
 def fetch_for_job(job: Spec, *, quiet: bool) -> None:
@@ -119,6 +123,12 @@ def _fetched(source: Source, spec: Spec, watcher: Watcher) -> Fetch | None:
 
         return fetch(spec, watcher)
     return fetch_model(str(spec["id"]), _revision(spec), watcher)
+
+
+def _looked_at_again(source: Source) -> Source:
+    if isinstance(source, DataSource):
+        return DataSource(source.word, source.spec)
+    return hub_model(source.word, str(source.spec["id"]), _revision(source.spec))
 
 
 def _revision(spec: Spec) -> str:

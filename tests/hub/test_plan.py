@@ -15,6 +15,7 @@ from harness.plan.machine import Machine
 from harness.plan.plan import Plan, plan
 from harness.plan.sources import data_source, model_source
 from harness.plan.suite import load_text
+from harness.run.launcher import variables_of
 
 ONE, OTHER = "1" * 40, "2" * 40
 HERE = Machine(cores=2, cuda_devices=0)
@@ -122,6 +123,12 @@ def test_jobs_for_elsewhere_name_a_commit(tmp_path: Path) -> None:
         write_jobs(planned("hub:org/name"), tmp_path / "todo")
     assert not (tmp_path / "todo").exists()
     assert write_jobs(planned(f"hub:org/name@{ONE}"), tmp_path / "todo") == 3
+
+
+def test_whoever_measures_is_offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    job = {"hardware": {"device": "cpu", "threads": 1}, "environment": "main"}
+    assert variables_of(job)["HF_HUB_OFFLINE"] == "1"
 
 
 def test_the_cache_is_where_the_library_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
