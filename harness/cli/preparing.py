@@ -75,7 +75,7 @@ def fetch_missing(made: Plan, *, quiet: bool) -> bool:
     fetch_all([(source, source.spec) for source in made.missing], quiet=quiet)
     for source in made.missing:
         if not _looked_at_again(source).here:
-            raise UsageError(f"{hub_word(source.spec)} was fetched and is not in the hub's cache: is that being emptied?")
+            raise UsageError(f"{hub_word(source.spec)} was fetched and is not in the hub's cache: who empties it?")
     return True
 
 
