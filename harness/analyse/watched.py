@@ -65,9 +65,12 @@ _EXACT = (
 # Other forms of a number that is watched already: of the same losses, of the same choices.
 _SAID_ALREADY = frozenset({"loss", "bits_per_byte", "pseudo_loss", "pseudo_bits_per_byte", "denoising_loss",
                            "choice_accuracy_sum", "masked_loss", "answer_tokens", "lm_eval_loss", "lm_eval_word_loss",
-                           "lm_eval_byte_loss", "lm_eval_byte_perplexity", "lm_eval_bits_per_byte"})  # fmt: skip
+                           "lm_eval_byte_loss"})  # fmt: skip
 _DIVERGENCES = frozenset({"kl_divergence", "kl_from_reference"})
-_FURTHER = ("chrf", "bleu", "macro_f1", "validation_loss", "train_loss_last")
+_FURTHER = (
+    "chrf", "bleu", "macro_f1", "validation_loss", "train_loss_last", "lm_eval_f1", "lm_eval_mcc",
+    "lm_eval_brier_score", "lm_eval_bleu", "lm_eval_chrf", "lm_eval_ter",
+)  # fmt: skip
 
 TIME_EFFECT, MEMORY_EFFECT, SIZE_EFFECT, QUALITY_EFFECT, DIVERGENCE_EFFECT = 0.03, 0.03, 0.001, 0.005, 0.05
 
