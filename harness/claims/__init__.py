@@ -18,8 +18,8 @@ from typing import Any
 
 from harness.contract import Budget, Hardware
 from harness.errors import SuiteError, UsageError, did_you_mean
-from harness.models.published import PUBLISHED
 from harness.metrics import METRICS
+from harness.models.published import PUBLISHED
 from harness.parameters import build_params
 from harness.plain_text import one_line
 from harness.plan import document

@@ -7,9 +7,9 @@ import torch
 import transformers
 
 from harness.errors import ModelError
-from harness.models.published import PUBLISHED
 from harness.memory.shape import shape_of, shape_of_sizes
 from harness.models.architectures import ARCHITECTURES, auto_class, configuration
+from harness.models.published import PUBLISHED
 
 ODD = {"layers": 3, "hidden_size": 96, "heads": 6, "kv_heads": 3, "vocab_size": 777, "intermediate_size": 200,
        "context": 333}  # fmt: skip
