@@ -66,7 +66,7 @@ class LimitsForm(_Form):
 
 
 class ModelForm(_Form):
-    """A named model: a folder, one of the hub, random weights, or an architecture that a recipe (``from``) may train."""
+    """A named model: a folder, one of the hub, random weights, or an architecture that a recipe (``from``) trains."""
 
     path: str | None = Field(None, description="folder, relative to the suite file")
     hub: str | None = Field(None, description="id on the hub")
