@@ -132,18 +132,28 @@ def _caches_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
 
 
-@pytest.mark.parametrize(("task", "shots"), [("choice", None), ("choice", 3), ("pairs", None)])
-def test_choices_are_lm_evals_own(opened, ask, theirs, task, shots, monkeypatch):
-    from harness.models import answering
+@pytest.fixture
+def answered(monkeypatch):
+    """Answers that our model gives from now on: ``answered("loglikelihood")``."""
+    from harness.models.answering import ScorerModel
 
-    seen = []
-    plain = answering.ScorerModel.loglikelihood
+    def watch(kind):
+        seen, plain = [], getattr(ScorerModel, kind)
 
-    def watched(self, requests, disable_tqdm=False):
-        seen.extend(plain(self, requests))
+        def watched(self, requests, disable_tqdm=False):
+            found = plain(self, requests)
+            seen.extend(found)
+            return found
+
+        monkeypatch.setattr(ScorerModel, kind, watched)
         return seen
 
-    monkeypatch.setattr(answering.ScorerModel, "loglikelihood", watched)
+    return watch
+
+
+@pytest.mark.parametrize(("task", "shots"), [("choice", None), ("choice", 3), ("pairs", None)])
+def test_choices_are_lm_evals_own(opened, ask, theirs, answered, task, shots):
+    seen = answered("loglikelihood")
     meter = ask(opened, task=f"./{task}.yaml", shots=shots)
     samples, results = theirs(opened, task, shots)
     expected = [answer[0] for sample in samples for answer in sample["resps"]]
@@ -179,17 +189,8 @@ def test_texts_beyond_the_context_are_cut_where_lm_eval_cuts_them(opened, ask, t
     assert meter.scored["lm_eval"]["acc"] == [sample["acc"] for sample in samples]
 
 
-def test_generated_answers_are_lm_evals_own(opened, ask, theirs, monkeypatch):
-    from harness.models import answering
-
-    seen = []
-    plain = answering.ScorerModel.generate_until
-
-    def watched(self, requests, disable_tqdm=False):
-        seen.extend(plain(self, requests))
-        return seen
-
-    monkeypatch.setattr(answering.ScorerModel, "generate_until", watched)
+def test_generated_answers_are_lm_evals_own(opened, ask, theirs, answered):
+    seen = answered("generate_until")
     meter = ask(opened, task="./generation.yaml")
     samples, results = theirs(opened, "generation")
     assert seen == [sample["resps"][0][0] for sample in samples] and len(set(seen)) > 1
