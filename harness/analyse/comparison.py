@@ -17,7 +17,7 @@ from harness.analyse.finding import Finding, wanted
 from harness.analyse.findings import Scores, memory_of, quality_of, time_of
 from harness.analyse.sides import CELL, Cell, gone, matched, on_shared_seeds, value_of
 from harness.analyse.significance import holm
-from harness.analyse.watched import WATCHED, Watched
+from harness.analyse.watched import FROM_REFERENCE, WATCHED, Watched
 from harness.results.record import Record
 
 ALPHA = 0.05
@@ -89,6 +89,8 @@ def _findings(whole: Cell, scores: Scores, compared: Collection[str], cases: lis
             continue
         if after is None:
             cases.append(cell.case(name, "missing", "its step is done and no longer gives this number"))
+        elif name in FROM_REFERENCE and not cell.share_references():
+            cases.append(cell.case(name, "insufficient", "each side is measured from a reference of its own"))
         else:
             found.append(_finding(cell, watched, scores, (before, after)))
     return found

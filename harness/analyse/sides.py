@@ -48,6 +48,11 @@ class Cell:
         """The seeds with which ``base`` or ``head`` measured something; None of what does not depend on one."""
         return {record["coordinates"].get("seed") for record in self.done(side)}
 
+    def share_references(self) -> bool:
+        """Whether both sides were measured from the same references."""
+        sides = [{record["job"].get("reference") for record in self.done(side)} for side in ("base", "head")]
+        return sides[0] == sides[1]
+
     def of_seeds(self, seeds: Collection[Any]) -> Cell:
         """The same with the records of these seeds alone."""
         sides = [[one for one in side if one["coordinates"].get("seed") in seeds] for side in (self.base, self.head)]

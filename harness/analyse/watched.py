@@ -66,6 +66,8 @@ _EXACT = (
 _SAID_ALREADY = frozenset({"loss", "bits_per_byte", "pseudo_loss", "pseudo_bits_per_byte", "denoising_loss",
                            "choice_accuracy_sum", "masked_loss", "answer_tokens", "lm_eval_loss", "lm_eval_word_loss",
                            "lm_eval_byte_loss"})  # fmt: skip
+# Distances from a reference, which say nothing of each other where that is not the same.
+FROM_REFERENCE = frozenset({"kl_divergence", "top1_agreement"})
 _DIVERGENCES = frozenset({"kl_divergence", "kl_from_reference"})
 _FURTHER = (
     "chrf", "bleu", "macro_f1", "validation_loss", "train_loss_last", "lm_eval_f1", "lm_eval_mcc",

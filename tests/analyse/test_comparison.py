@@ -304,3 +304,17 @@ def test_quality_without_items_needs_runs_or_repeats(evaluated: Make) -> None:
     many = [[evaluated({"chrf": level + draw.gauss(0, 0.1)}, seed=seed) for seed in range(8)] for level in (10.0, 9.0)]
     found = case(compare(*many), "chrf")
     assert found.status == "regression" and found.change == pytest.approx(-0.1, abs=0.02)
+
+
+def test_distances_from_different_references_are_not_compared(evaluated: Make) -> None:
+    def of(method: str, reference: str, value: float) -> dict[str, Any]:
+        measured = {"kl_divergence": value, "top1_agreement": 1 - value}
+        return evaluated(measured, losses=windows(2.0), method=method, job={"reference": reference})
+
+    apart = compare([of("lora", "base", 0.276)], [of("lora > int8", "lora", 0.001)], {"method"})
+    for metric in ("kl_divergence", "top1_agreement"):
+        found = case(apart, metric)
+        assert (found.status, found.why) == ("insufficient", "each side is measured from a reference of its own")
+    assert case(apart, "perplexity").status == "pass"
+    shared = compare([of("int8", "base", 0.001)], [of("int4", "base", 0.04)], {"method"})
+    assert "reference" not in case(shared, "kl_divergence").why
