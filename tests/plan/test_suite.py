@@ -94,7 +94,7 @@ def test_sweeps_override_the_suite():
         ("hardware: {device: cpu, threads: 2}", "hardware: gpu", 7, "unknown device 'gpu'; did you mean 'cpu'"),
         ("architecture: gpt2", "architecture: gpt3", 18, "unknown architecture 'gpt3'; did you mean 'gpt2'"),
         ("{architecture: gpt2}", "{path: ./nowhere}", 18, "model folder './nowhere' does not exist"),
-        ("{architecture: gpt2}", "{hub: a, path: b}", 18, "give exactly one of path, hub or architecture"),
+        ("{architecture: gpt2}", "{hub: a, path: b}", 18, "give exactly one of path, hub, random or architecture"),
         ("[{uses: int8, precision: fp32}]", "[{}]", 15, "a rule of exclude names nothing"),
         ("> clm", "> [", 17, "expected a name, found '['"),
         ("blank: {a", "embedded: {a", 18, "'embedded' already means something"),
