@@ -104,7 +104,7 @@ def _read_one(path: Path, named: list[Function]) -> tuple[bytes, dict[str, Any]]
         text = content.decode("utf-8-sig")
         if told := beyond_limits(text, Loader):
             raise DataError(f"{path.name}:{told[1]}: {told[0]}")
-        found = yaml.load(text, Loader=Loader)
+        found = Loader(text).get_single_data()
     except FileNotFoundError:
         raise DataError(f"task file '{path.name}' does not exist") from None
     except OSError as error:

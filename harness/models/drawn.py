@@ -54,7 +54,7 @@ def draw(auto: Any, folder: Path, device: str, **options: Any) -> Any:
     model = skeleton(auto, config)
     weights = dict(_weights(model, config, int(_mark(folder)["seed"]), device))
     options["device_map"] = {"": device}
-    return type(model).from_pretrained(None, config=config, state_dict=weights, **options)
+    return type(model).from_pretrained(None, config=config, state_dict=weights, **SAFELY, **options)
 
 
 def _mark(folder: Path) -> dict[str, Any]:

@@ -138,7 +138,8 @@ def hub_model(word: str, name: str, revision: str) -> ModelSource:
     spec = {"kind": "hub", "id": name, "revision": revision} | ({} if commit is None else {"commit": commit})
     if commit is None or not is_complete(repository.snapshot(commit)):
         return ModelSource(word, spec, UNKNOWN, here=False)
-    return _read(word, spec, repository.snapshot(commit), word)
+    kind, parts = _look(repository.snapshot(commit), word)
+    return ModelSource(word, spec, kind, parts, trained=kind != "tokenizer")
 
 
 def hub_word(spec: Mapping[str, Any]) -> str:
@@ -151,22 +152,23 @@ def folder_model(word: str, path: str, folder: Path) -> ModelSource:
     found = located(path, folder, ModelError)
     if not found.is_dir():
         raise ModelError(f"model folder '{path}' does not exist")
-    return _read(word, {"kind": "folder", "path": str(found), "fingerprint": fingerprint(found)}, found, path)
+    kind, parts = _look(found, path)
+    spec = {"kind": "folder", "path": str(found), "fingerprint": fingerprint(found)}
+    return ModelSource(word, spec, kind, parts, trained=kind != "tokenizer")
 
 
-def _read(word: str, spec: Mapping[str, Any], found: Path, path: str) -> ModelSource:
-    """The model in the folder ``found``, which messages call ``path``."""
+def _look(found: Path, path: str) -> tuple[str, frozenset[str]]:
+    """Kind and parts of the model in the folder ``found``, which messages call ``path``."""
     from harness.models.sources import is_tokenizer_alone
 
     if is_tokenizer_alone(found):
-        return ModelSource(word, spec, "tokenizer", frozenset({"tokenizer"}), trained=False)
+        return "tokenizer", frozenset({"tokenizer"})
     if not (found / "config.json").is_file():
         raise ModelError(f"'{path}' is not a model folder: it has no config.json")
     if not any(any(found.glob(pattern)) for pattern in _WEIGHTS):
         raise ModelError(f"'{path}' has a config.json but no weights (*.safetensors)")
     tokenizer = any((found / name).is_file() for name in TOKENIZER_FILES)
-    parts = frozenset({"model", "config", *(["tokenizer"] if tokenizer else [])})
-    return ModelSource(word, spec, _kind_of(found, path), parts)
+    return _kind_of(found, path), frozenset({"model", "config", *(["tokenizer"] if tokenizer else [])})
 
 
 def data_source(word: str, named: Mapping[str, DataSource], folder: Path) -> DataSource:
