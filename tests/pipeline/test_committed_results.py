@@ -44,6 +44,10 @@ AGAIN = {
     "nightly": ("int8", "eval", "perplexity"),
     "self": ("base", "eval", "meter_overhead"),
     "scaling": ("int8", "eval", "perplexity(view=instructions)"),
+    "latency": ("bpe", "train", None),
+    "align_small": ("sft", "train", None),
+    "four_bit_showdown": ("rtn", "eval", "perplexity"),
+    "serving": ("base", "eval", "perplexity(view=instructions)"),
 }
 # Those whose cheapest step trains for a while are measured again by `make test-all`.
 QUICK = ("compression_real",)
