@@ -334,6 +334,7 @@ class Counting(torch.nn.Module):
         return SimpleNamespace(hidden_states=[windows[..., None]])
 
 
+@pytest.mark.slow
 def test_ppo_learns_a_reward_by_rule_and_stays_near_the_reference(make_job, start):
     """Early tokens of the vocabulary are paid for: the policy writes more of them, and its KL stays bounded."""
     from harness.adapters.alignment.ppo import Ppo

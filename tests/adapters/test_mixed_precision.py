@@ -50,6 +50,7 @@ def test_losses_are_near_those_of_fp32_and_not_the_same(run, llama, dtype):
     assert mixed.losses != plain.losses
 
 
+@pytest.mark.slow
 def test_overflows_are_counted_and_leave_the_weights_alone(run, llama, monkeypatch):
     scaler = torch.amp.GradScaler
     monkeypatch.setattr(torch.amp, "GradScaler", lambda device: scaler(device, init_scale=2.0**24))

@@ -17,7 +17,14 @@ def rate(noise: str, step: float = 0.0, trials: int = SERIES) -> Rate:
     return simulate("harness history", ours, noise, step, trials, seed=1)
 
 
-@pytest.mark.parametrize(("noise", "most"), [("Gaussian", 0.03), ("5 % outliers", 0.03), ("AR(1), rho 0.6", 0.08)])
+@pytest.mark.parametrize(
+    ("noise", "most"),
+    [
+        ("Gaussian", 0.03),
+        pytest.param("5 % outliers", 0.03, marks=pytest.mark.slow),
+        pytest.param("AR(1), rho 0.6", 0.08, marks=pytest.mark.slow),
+    ],
+)
 def test_quiet_series_raise_hardly_an_alarm(noise: str, most: float) -> None:
     """Goals 1, 1 and 5 %; with 150 series a rate at its goal stays below these bounds in more than 19 of 20 cases."""
     assert rate(noise).alarms <= most

@@ -15,9 +15,9 @@ from harness.report.recipes import plain_recipe
 from harness.training.setup import plain_setup
 
 # What runs here; gptq and gguf need environments of their own, and gguf llama.cpp's tools.
-ALWAYS = ("qlora(rank=4)", "lora > int4")
+ALWAYS = ("lora > int4",)
 LATER = (
-    "sft > dpo",
+    "qlora(rank=4)", "sft > dpo",
     "base", "full_finetune", "lora(rank=4)", "lora(target_modules=all-linear, rank=2, dora=true)",
     "prefix_tuning(prefix_length=4)", "int8", "int4(double_quant=true)", "sft", "dpo(rank=2)",
 )  # fmt: skip

@@ -22,6 +22,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(SOURCE, tmp_path_factory.mktemp("prepared") / "source.zip")
 
 
+@pytest.mark.slow
 def test_source_is_built_once_and_found_again(tmp_path: Path, file: Path) -> None:
     mark = source.fingerprint()
     (tmp_path / "data").mkdir()
@@ -42,6 +43,7 @@ def test_prepared_file_agrees_with_the_source(file: Path, tmp_path: Path, source
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_same_data_same_bytes(file: Path, tmp_path: Path) -> None:
     assert prepare(SOURCE, tmp_path / "again.zip").read_bytes() == file.read_bytes()
 

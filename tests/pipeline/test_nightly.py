@@ -74,6 +74,7 @@ def test_a_night_is_kept_and_the_next_one_compared(harness: Harness, folder: Pat
     assert "## History" in report and "2 nights from" in report
 
 
+@pytest.mark.slow
 def test_a_slow_down_fails_is_shown_and_can_be_accepted(harness: Harness, folder: Path) -> None:
     assert harness("nightly", "tiny.yaml", "--no-report").returncode == 0
     one = nights(folder)[0]
@@ -97,6 +98,7 @@ def test_a_slow_down_fails_is_shown_and_can_be_accepted(harness: Harness, folder
     assert "needed for safety" in (folder / "results" / "accepted.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_a_store_elsewhere_serves_a_machine_that_remembers_nothing(harness: Harness, folder: Path) -> None:
     assert harness("nightly", "tiny.yaml", "--store", "kept", "--no-report").returncode == 0
     assert len(nights(folder, "kept")) == 1 and not nights(folder)
@@ -127,6 +129,7 @@ def test_bad_input_is_one_line(harness: Harness, folder: Path) -> None:
     assert "entry 1" in said("history", "tiny")
 
 
+@pytest.mark.slow
 def test_a_stopped_night_is_gone_on_with_and_a_kept_one_is_not(harness: Harness, folder: Path) -> None:
     """What the interrupted process left behind decides: a beginning without a night, or one whose night is kept."""
     unfinished = folder / "results" / ".cache" / "nights" / "tiny.json"
@@ -143,6 +146,7 @@ def test_a_stopped_night_is_gone_on_with_and_a_kept_one_is_not(harness: Harness,
     assert len(nights(folder)) == 2 and one in nights(folder)
 
 
+@pytest.mark.slow
 def test_a_hostile_night_shows_its_text_on_one_line_and_says_nothing_to_the_workflow(
     harness: Harness, folder: Path
 ) -> None:

@@ -82,6 +82,7 @@ def test_spawn_measures_the_same_quality_as_fork(harness, tmp_path: Path) -> Non
     assert found["fork"]["environment"]["hard_id"] != found["spawn"]["environment"]["hard_id"]
 
 
+@pytest.mark.slow
 def test_jobs_planned_here_run_one_by_one(harness, tmp_path: Path) -> None:
     suite = tmp_path / "jobs.yaml"
     suite.write_text("name: jobs\nmethod: int8\nhardware: {device: cpu, threads: 1}\ntasks: perplexity(windows=2)\n")
@@ -94,6 +95,7 @@ def test_jobs_planned_here_run_one_by_one(harness, tmp_path: Path) -> None:
         assert json.loads(done.stdout)["status"] == "done"
 
 
+@pytest.mark.slow
 def test_a_failing_technique_is_one_row_and_exit_code_one(harness, tmp_path: Path) -> None:
     suite = tmp_path / "bad.yaml"
     suite.write_text(

@@ -81,6 +81,7 @@ def test_a_report_is_written_again_from_what_cleaning_leaves(
     assert rests_on(content_of(results, "synthetic")) == sorted(named_by(reports).records)
 
 
+@pytest.mark.slow
 def test_until_a_page_is_written_the_records_of_both_are_named(
     results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -78,6 +78,7 @@ budget: {steps: 3, batch_size: 4, sequence_length: 512, evaluations: 0}
 """
 
 
+@pytest.mark.slow
 def test_a_real_training_is_predicted(tmp_path: Path):
     lines = [json.dumps({"text": f"def f{number}(a):\n    return a + {number}\n" * 40}) for number in range(60)]
     (tmp_path / "text.jsonl").write_text("\n".join(lines))

@@ -62,6 +62,7 @@ def check(alone: dict, both: dict, share: dict[str, float]) -> None:
     assert all(one["peak_memory_bytes"] > 0 for one in both["observed"]["ranks"])
 
 
+@pytest.mark.slow
 def test_data_parallel_ranks_learn_what_one_process_learns(tmp_path: Path) -> None:
     alone, both = trained(tmp_path, "bpe(vocab_size=300) > clm")
     check(alone, both, {"rank_parameter_bytes": 4, "rank_gradient_bytes": 4, "rank_optimizer_bytes": 8})

@@ -75,6 +75,7 @@ def seen(job: Jobs, step: str, gpus: int = 0, **more: Any) -> dict[str, Any]:
     return job(step, adapter=adapter, hardware=hardware, **more)
 
 
+@pytest.mark.slow
 def test_three_nodes_one_of_them_killed(store: Store, job: Jobs, eval_job: Jobs, cluster: Any, engine: Any) -> None:
     """24 steps; the node without GPUs dies in the middle of one, and everything ends and adds up."""
     jobs = [
