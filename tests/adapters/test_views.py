@@ -70,7 +70,11 @@ def asked(technique, view):
     return kind(build_params(kind.Params, {"view": view}, owner=technique))
 
 
-@pytest.mark.parametrize(("technique", "model", "view"), EVERY)
+@pytest.mark.parametrize(
+    ("technique", "model", "view"),
+    # The second decoder and the second encoder-decoder are for `make test-all`.
+    [pytest.param(*one, marks=pytest.mark.slow) if one[1] in ("gpt2", "bart") else one for one in EVERY],
+)
 def test_it_learns_and_opens_as_it_was_left(technique, model, view, request, run, make_job, as_input, folder_hash):
     start = request.getfixturevalue(model)
     before = folder_hash(start.parts["model"])
