@@ -28,7 +28,7 @@ __all__ = [
 # Where the name that is imported is not the name that is installed.
 _PIP_NAMES = {
     "auto_gptq": "auto-gptq", "awq": "autoawq", "flash_attn": "flash-attn", "google": "protobuf",
-    "llama_cpp": "llama-cpp-python", "lm_eval": "lm-eval", "pynvml": "nvidia-ml-py", "rouge_score": "rouge-score",
+    "vl_convert": "vl-convert-python", "llama_cpp": "llama-cpp-python", "lm_eval": "lm-eval", "pynvml": "nvidia-ml-py", "rouge_score": "rouge-score",
     "sklearn": "scikit-learn", "yaml": "PyYAML",
 }  # fmt: skip
 

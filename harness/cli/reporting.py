@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.catalogue import missing_packages
 from harness.cli.planning import suite_file
 from harness.cli.tables import warn_unreadable
 from harness.cli.terminal import print
@@ -23,8 +24,16 @@ WIDTH = 150
 LONGEST_METHOD = 48
 
 
+def lacking() -> str | None:
+    """What a report needs and is not installed here, in one line, or None."""
+    found = missing_packages(("altair", "vl_convert"))
+    return f"no report can be written here: {'; '.join(found)}; the records are kept" if found else None
+
+
 def content(name: str, results: Path, installation: str | None = None) -> Content:
     """Compact the rows of a suite and read what its report is made of."""
+    if why := lacking():
+        raise UsageError(why)
     from harness.report.build import content_of
     from harness.results.rows import compact
 

@@ -224,7 +224,11 @@ def _print_json(
 
 
 def _report(name: str, results: Path, reports: Path, *, as_json: bool) -> None:
-    from harness.cli.reporting import content, show_results
+    from harness.cli.reporting import content, lacking, show_results
+
+    if why := lacking():  # what was measured is no failure
+        print(f"{name}: {why}", file=sys.stderr)
+        return
     from harness.report.build import build
     from harness.report.index import build_index
 
