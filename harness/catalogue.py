@@ -28,8 +28,8 @@ __all__ = [
 # Where the name that is imported is not the name that is installed.
 _PIP_NAMES = {
     "auto_gptq": "auto-gptq", "awq": "autoawq", "flash_attn": "flash-attn", "google": "protobuf",
-    "vl_convert": "vl-convert-python", "llama_cpp": "llama-cpp-python", "lm_eval": "lm-eval", "pynvml": "nvidia-ml-py", "rouge_score": "rouge-score",
-    "sklearn": "scikit-learn", "yaml": "PyYAML",
+    "llama_cpp": "llama-cpp-python", "lm_eval": "lm-eval", "pynvml": "nvidia-ml-py", "rouge_score": "rouge-score",
+    "sklearn": "scikit-learn", "vl_convert": "vl-convert-python", "yaml": "PyYAML",
 }  # fmt: skip
 
 _registered: dict[str, str] = {}
