@@ -87,19 +87,27 @@ def is_tokenizer_alone(path: Path) -> bool:
 
 def kind_of(path: Path) -> str:
     """Kind of the model in a folder, from the architecture that its configuration names."""
-    file = path / "config.json"
+    return kind_of_configuration(read_configuration(path / "config.json"))
+
+
+def read_configuration(file: Path, named: str = "") -> dict[str, Any]:
+    """What a ``config.json`` says, which messages call ``named``; ``ModelError`` where it says nothing of a model.
+
+    One that would have transformers fetch and run an attention kernel of a repository is refused.
+    """
+    called = named or str(file)
     try:
         config = plain_json.read(file)
     except plain_json.NotPlain as error:
-        raise ModelError(f"{file} is not valid JSON: {error}") from None
+        raise ModelError(f"{called} is not valid JSON: {error}") from None
     except OSError as error:
-        raise ModelError(f"{file} cannot be read: {error.strerror}") from None
+        raise ModelError(f"cannot read {called}: {error.strerror}") from None
     if not isinstance(config, dict):
-        raise ModelError(f"{file} is no model configuration: it holds a {type(config).__name__}")
+        raise ModelError(f"{called} is no model configuration: it holds a {type(config).__name__}")
     if found := _foreign_kernel(config):
         kernel = one_line(found, 80)
-        raise ModelError(f"{file} asks for the attention kernel '{kernel}' of a repository, whose code is not run")
-    return kind_of_configuration(config)
+        raise ModelError(f"{called} asks for the attention kernel '{kernel}' of a repository, whose code is not run")
+    return config
 
 
 def _foreign_kernel(value: Any) -> str | None:

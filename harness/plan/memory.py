@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import plain_json
 from harness.contract import Budget, Hardware
 from harness.errors import ModelError, UsageError, did_you_mean
 from harness.hub.cache import Repository
 from harness.memory.held import Held
 from harness.memory.prediction import Prediction, predict_opened, predict_training
 from harness.models.published import PUBLISHED
+from harness.models.sources import read_configuration
 from harness.plan.machine import Machine
 from harness.plan.methods import ResolvedMethod, ResolvedStage
 from harness.plan.sources import ModelSource, located, model_source
@@ -67,7 +67,7 @@ def held_model(word: str) -> Held:
     path = located(word, Path(), ModelError)
     file = path / "config.json" if path.is_dir() else path
     if file.suffix == ".json" or path.is_dir():
-        return Held.of(_configuration(file))
+        return Held.of(read_configuration(file))
     try:
         return _held(model_source(word, {}, Path()))
     except ModelError as error:
@@ -187,11 +187,11 @@ def _held(model: ModelSource) -> Held:
     if spec["kind"] in ("random", "architecture"):
         return Held.of(spec["configuration"]) if "configuration" in spec else Held.of_sizes(spec)
     if spec["kind"] == "embedded":
-        return Held.of(_configuration(Path(__file__).parents[1] / "models" / "embedded" / "config.json"))
+        return Held.of(read_configuration(Path(__file__).parents[1] / "models" / "embedded" / "config.json"))
     if spec["kind"] == "folder":
-        return Held.of(_configuration(Path(spec["path"]) / "config.json"))
+        return Held.of(read_configuration(Path(spec["path"]) / "config.json"))
     if spec["kind"] == "hub":
-        return Held.of(_configuration(_downloaded(spec)))
+        return Held.of(read_configuration(_downloaded(spec)))
     raise ModelError(f"'{model.word}' is no model whose memory can be predicted")
 
 
@@ -205,15 +205,3 @@ def _downloaded(spec: Mapping[str, Any]) -> Path:
             f"{word} is not in the hub's cache, so its sizes are unknown: harness prepare {word}, or give a config.json"
         )
     return file
-
-
-def _configuration(file: Path) -> Mapping[str, Any]:
-    try:
-        found = plain_json.read(file)
-    except OSError as error:
-        raise ModelError(f"cannot read {file}: {error.strerror}") from None
-    except plain_json.NotPlain as error:
-        raise ModelError(f"{file} is not valid JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise ModelError(f"{file} is no model configuration: it holds a {type(found).__name__}")
-    return found

@@ -11,12 +11,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from harness import plain_json
 from harness.contract import param
 from harness.errors import ModelError, did_you_mean
 from harness.models.architectures import ARCHITECTURES, kind_of_configuration
 from harness.models.architectures import SIZES as SMALL
 from harness.models.published import LANGUAGE_MODELS, PUBLISHED
+from harness.models.sources import read_configuration
 from harness.parameters import build_params
 from harness.plan.expression import parse_call
 from harness.plan.methods import canonical_call
@@ -110,14 +110,8 @@ def _shaped(shape: str, call: str, configuration: Mapping[str, Any]) -> RandomMo
 
 def _configuration(file: Path, path: str) -> dict[str, Any]:
     """What a ``config.json``, or that of a folder, says of a model's shape."""
-    file = file / "config.json" if file.is_dir() else file
-    try:
-        found = plain_json.read(file)
-    except OSError as error:
-        raise ModelError(f"random:{path} cannot be read: {error.strerror}") from None
-    except plain_json.NotPlain as error:
-        raise ModelError(f"random:{path} is not valid JSON: {error}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("model_type"), str):
+    found = read_configuration(file / "config.json" if file.is_dir() else file, f"random:{path}")
+    if not isinstance(found.get("model_type"), str):
         raise ModelError(f"random:{path} is no model configuration: it has no model_type")
     if found.get("quantization_config"):
         raise ModelError(f"random:{path} describes quantised weights: give the configuration of the plain model")

@@ -97,9 +97,10 @@ def test_a_path_is_no_part_of_the_identity_and_the_content_is(tmp_path):
         ("random:lama", "unknown architecture 'lama'; did you mean 'llama'"),
         ("random:llama-3-9b", "unknown architecture 'llama-3-9b'; did you mean 'llama-3-8b'"),
         ("random:llama-3-8b(layers=2)", "'random:llama-3-8b' has no parameter 'layers'; it has seed"),
-        ("random:./none.json", "random:./none.json cannot be read: No such file"),
+        ("random:./none.json", "cannot read random:./none.json: No such file"),
         ("random:./empty.json", "random:./empty.json is no model configuration: it has no model_type"),
         ("random:./cut.json", "random:./cut.json is not valid JSON"),
+        ("random:./kernel.json", "random:./kernel.json asks for the attention kernel 'org/kernel' of a repository"),
         ("random:./four.json", "random:./four.json describes quantised weights"),
         ("random:llama(size=1)", "has no parameter 'size'"),
         ("random:llama(layers=0)", "layers=0 must be at least 1"),
@@ -112,6 +113,7 @@ def test_models_that_are_none(word, message, tmp_path):
     (tmp_path / "empty.json").write_text("{}")
     (tmp_path / "cut.json").write_text("{")
     (tmp_path / "four.json").write_text('{"model_type": "llama", "quantization_config": {"bits": 4}}')
+    (tmp_path / "kernel.json").write_text('{"model_type": "llama", "attn_implementation": "org/kernel"}')
     with pytest.raises(UsageError) as caught:
         model_source(word, {}, tmp_path)
     assert message in str(caught.value)
