@@ -81,11 +81,9 @@ def random_model(word: str, file_of: Callable[[str], Path | None]) -> RandomMode
         named = [LANGUAGE_MODELS[PUBLISHED[shape]["model_type"]]]
         return _shaped(shape, str(call), {**PUBLISHED[shape], "architectures": named})
     if shape not in ARCHITECTURES:
-        known = ", ".join((*ARCHITECTURES, *PUBLISHED))
-        raise ModelError(
-            f"unknown architecture '{shape}'{did_you_mean(shape, [*ARCHITECTURES, *PUBLISHED])}; "
-            f"known: {known}, or the path of a config.json"
-        )
+        every = list(dict.fromkeys((*ARCHITECTURES, *PUBLISHED)))
+        hint = did_you_mean(shape, every) or f"; known: {', '.join(every)}, or the path of a config.json"
+        raise ModelError(f"unknown architecture '{shape}'{hint}")
     params = build_params(Random, dict(call.params), owner=f"random:{word}")
     spec = architecture_spec("random", shape, params) | {"seed": params.seed}
     return RandomModel(f"random:{canonical_call(shape, params)}", spec, ARCHITECTURES[shape])
