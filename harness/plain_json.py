@@ -16,8 +16,10 @@ from harness.plain_text import encodable, one_line
 
 LARGEST_BYTES = 1 << 28
 DEEPEST = 100
-_LARGE = re.compile(rb"[eE]\+?\d{3}")
-_DIGITS = re.compile(rb"\d{300}")
+_LARGE = re.compile(rb"(?:[\s\[:,\xbf-]|^)\d[\d.]*[eE]\+?\d{3}")
+_MANY_DIGITS = b"0" * 300
+_NUMERALS = bytes.maketrans(b"123456789E", b"000000000e")
+_NUMERALS_ALONE = bytes(byte if byte in b"0123456789eE+" else 32 for byte in range(256)).translate(_NUMERALS)
 _STRING = re.compile(rb'"[^"]*"')
 _OTHERS = bytes(set(range(256)) - set(b'[]{}"'))
 
@@ -66,9 +68,12 @@ def _suspect(raw: bytes) -> bool:
 
     Only then is every value looked at, which takes longer than reading it.
     """
-    if b"\\ud" in raw or b"\\uD" in raw or _LARGE.search(raw) or _levels(raw) > DEEPEST:
+    numerals = raw.translate(_NUMERALS_ALONE)
+    if b"\\ud" in raw or b"\\uD" in raw or _MANY_DIGITS in numerals:
         return True
-    return any(len(part) > 300 and _DIGITS.search(part) for part in raw.split(b","))
+    if (b"0e000" in numerals or b"0e+000" in numerals) and _LARGE.search(raw):  # digests have such parts too
+        return True
+    return raw.count(b"[") + raw.count(b"{") > DEEPEST and _levels(raw) > DEEPEST
 
 
 def _levels(raw: bytes) -> int:

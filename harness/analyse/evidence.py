@@ -14,7 +14,8 @@ import pandas
 
 from harness.analyse.cells import deciding, installation_of, items_of_deciding, members
 from harness.analyse.cost import making_cost
-from harness.analyse.paired import RECIPES, UNTRANSFORMED, ItemScores
+from harness.analyse.item_scores import ItemScores
+from harness.analyse.paired import RECIPES, UNTRANSFORMED
 from harness.analyse.patterns import matches, settings_of
 from harness.analyse.statistics import Interval, mean_interval, paired_difference, ratio_of_means
 from harness.analyse.summary import Line, as_lines, summarize
@@ -81,7 +82,7 @@ class Measured:
     @cached_property
     def lines(self) -> list[Line]:
         """The summary."""
-        return as_lines(summarize(self.frame, self.items, self.plan))
+        return as_lines(summarize(self.frame, self.items, self.plan, scores=self.scores))
 
     @cached_property
     def scores(self) -> ItemScores:

@@ -11,7 +11,8 @@ import numpy
 
 from harness.analyse.evidence import NOISE_OF_PEAKS
 from harness.analyse.finding import Finding, Seen
-from harness.analyse.paired import UNTRANSFORMED, ItemScores, difference
+from harness.analyse.item_scores import ItemScores
+from harness.analyse.paired import UNTRANSFORMED, difference
 from harness.analyse.sides import Cell, value_of
 from harness.analyse.significance import POWER, shift, signed_rank, smallest_detectable
 from harness.analyse.statistics import Interval, mean_interval

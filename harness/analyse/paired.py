@@ -6,19 +6,21 @@ Knows which item columns a metric is made of; a metric that is not listed here h
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy
+import numpy.typing
 import pandas
 
 from harness.analyse.statistics import (
     Interval,
-    bootstrap_ratio,
     mcnemar,
     paired_difference,
     paired_ratio_difference,
 )
+
+Numbers = numpy.typing.NDArray[numpy.float64]
 
 
 @dataclass(frozen=True)
@@ -93,38 +95,6 @@ UNTRANSFORMED = {
 }  # fmt: skip
 
 
-class ItemScores:
-    """Looks up the per-item scores of steps in the frame of ``harness.results.items``."""
-
-    def __init__(self, items: pandas.DataFrame) -> None:
-        keys = items[["step", "set"]].astype(str) if len(items) else items
-        self._frames = dict(list(items.groupby([keys["step"], keys["set"]]))) if len(items) else {}
-        self._known: dict[tuple[str, tuple[str, ...]], pandas.DataFrame | None] = {}
-
-    def scores(self, metric: str, steps: Iterable[str]) -> pandas.DataFrame | None:
-        """Columns ``amount`` and ``weight`` by item, the amount averaged over ``steps`` (seeds); None without items."""
-        key = (metric, tuple(steps))
-        if key not in self._known:
-            self._known[key] = self._look_up(*key)
-        return self._known[key]
-
-    def _look_up(self, metric: str, steps: tuple[str, ...]) -> pandas.DataFrame | None:
-        recipe = RECIPES.get(metric)
-        if recipe is None:
-            return None
-        frames = [self._frames.get((step, recipe.set)) for step in steps]
-        if not frames or any(frame is None or recipe.amount not in frame for frame in frames):
-            return None
-        return _averaged([frame for frame in frames if frame is not None], recipe)
-
-    def interval(self, metric: str, steps: Iterable[str]) -> Interval | None:
-        """The metric with its bootstrap interval over items, or None where it has no items."""
-        found = self.scores(metric, steps)
-        if found is None or found.empty:
-            return None
-        return _transformed(bootstrap_ratio(found["amount"].tolist(), found["weight"].tolist()), RECIPES[metric])
-
-
 def difference(metric: str, first: pandas.DataFrame, second: pandas.DataFrame) -> tuple[Interval | None, float | None]:
     """first - second on the items that both have, and the exact McNemar p-value where items are right or wrong.
 
@@ -137,7 +107,7 @@ def difference(metric: str, first: pandas.DataFrame, second: pandas.DataFrame) -
     if not len(first) or recipe.transform is not None:
         return None, None
     one, other = first["amount"].tolist(), second["amount"].tolist()
-    if recipe.own_weights or not numpy.allclose(first["weight"], second["weight"]):
+    if recipe.own_weights or not _same(first["weight"].to_numpy(), second["weight"].to_numpy()):
         if not recipe.own_weights:
             first, second = _on_the_same_items(_by_document(first), _by_document(second))
         if metric in PER_TOKEN or not len(first):
@@ -149,46 +119,6 @@ def difference(metric: str, first: pandas.DataFrame, second: pandas.DataFrame) -
     return found, mcnemar(one, other) if binary else None
 
 
-def _averaged(frames: list[pandas.DataFrame], recipe: Recipe) -> pandas.DataFrame:
-    if (alike := _alike(frames, recipe)) is not None:
-        return alike
-    seeds = []
-    for frame in frames:
-        weight = frame[recipe.weight].astype(float) if recipe.weight else pandas.Series(1.0, index=frame.index)
-        amount = frame[recipe.amount].astype(float) * recipe.factor * (weight if recipe.amount_is_mean else 1.0)
-        index = pandas.Index(frame["item"].to_numpy(dtype=object), name="item")
-        document = frame["document"].to_numpy() if "document" in frame else math.nan
-        columns = {"amount": amount.to_numpy(), "weight": weight.to_numpy(), "document": document}
-        seeds.append(pandas.DataFrame(columns, index).dropna(subset=["amount", "weight"]))
-    if len(seeds) == 1:
-        return seeds[0]
-    first = seeds[0]
-    if all(first.index.equals(other.index) for other in seeds[1:]):
-        return pandas.DataFrame(sum(seed.to_numpy() for seed in seeds) / len(seeds), first.index, first.columns)
-    whole = pandas.concat(seeds).groupby(level=0, sort=False)
-    return whole.mean()[whole.size() == len(seeds)]
-
-
-def _alike(frames: Sequence[pandas.DataFrame], recipe: Recipe) -> pandas.DataFrame | None:
-    """The average where all have the same items in the same order and no score is missing, which is the usual case."""
-    items = frames[0]["item"].to_numpy(dtype=object)
-    if any(len(frame) != len(items) or (frame["item"].to_numpy(dtype=object) != items).any() for frame in frames[1:]):
-        return None
-    columns = {}
-    for name in filter(None, (recipe.amount, recipe.weight)):
-        columns[name] = numpy.array([frame[name].to_numpy(dtype=float) for frame in frames])
-        if numpy.isnan(columns[name]).any():
-            return None
-    weights = columns[recipe.weight] if recipe.weight else numpy.ones_like(columns[recipe.amount])
-    amounts = columns[recipe.amount] * recipe.factor * (weights if recipe.amount_is_mean else 1.0)
-    document = frames[0]["document"].to_numpy(dtype=float) if "document" in frames[0] else math.nan
-    for frame in frames[1:] if "document" in frames[0] else ():
-        if not numpy.array_equal(frame["document"].to_numpy(dtype=float), document, equal_nan=True):
-            return None
-    found = {"amount": sum(amounts) / len(frames), "weight": sum(weights) / len(frames), "document": document}
-    return pandas.DataFrame(found, pandas.Index(items, name="item"))
-
-
 def _on_the_same_items(first: pandas.DataFrame, second: pandas.DataFrame) -> tuple[pandas.DataFrame, pandas.DataFrame]:
     if first.index.equals(second.index):
         return first, second
@@ -197,17 +127,10 @@ def _on_the_same_items(first: pandas.DataFrame, second: pandas.DataFrame) -> tup
     return first.loc[shared], second.loc[shared]
 
 
+def _same(first: Numbers, second: Numbers) -> bool:
+    return numpy.array_equal(first, second) or numpy.allclose(first, second)
+
+
 def _by_document(frame: pandas.DataFrame) -> pandas.DataFrame:
     """Sums over the items of each document; empty where the items do not tell it."""
     return frame.dropna(subset=["document"]).groupby("document")[["amount", "weight"]].sum()
-
-
-def _transformed(found: Interval | None, recipe: Recipe) -> Interval | None:
-    if found is None or recipe.transform is None:
-        return found
-    try:
-        low = None if found.low is None else recipe.transform(found.low)
-        high = None if found.high is None else recipe.transform(found.high)
-        return Interval(recipe.transform(found.estimate), low, high, found.n, found.kind)
-    except OverflowError:  # a loss that no model has, in exp
-        return None

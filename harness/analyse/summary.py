@@ -7,13 +7,16 @@ hardware.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy
 import pandas
 
 from harness.analyse.cells import GROUP, deciding, items_of_deciding, members, prefixes
-from harness.analyse.paired import UNTRANSFORMED, ItemScores, difference
+from harness.analyse.item_scores import ItemScores
+from harness.analyse.paired import UNTRANSFORMED, difference
 from harness.analyse.statistics import Interval, bootstrap_median, mean_interval
 from harness.metrics import metric as declared
 
@@ -37,12 +40,14 @@ def summarize(
     *,
     baseline: str | None = None,
     installation: str | None = None,
+    scores: ItemScores | None = None,
 ) -> pandas.DataFrame:
     """Summary of the deciding ``done`` records (columns: ``COLUMNS``); intervals at 95 %.
 
     ``interval`` says over what: ``seeds`` (t), ``items`` or ``repeats`` (bootstrap), or None. ``difference`` is this
     less the baseline, paired by item where there are items. ``best`` and ``tied`` are set among the methods of one
-    model, data and hardware, for the metrics of tasks that have a better side.
+    model, data and hardware, for the metrics of tasks that have a better side. ``scores``: those of ``items``, where
+    they are looked up already.
     """
     rows = deciding(frame, installation)
     rows = rows[rows["status"] == "done"]
@@ -51,9 +56,9 @@ def summarize(
     if values.empty:
         return pandas.DataFrame(columns=list(COLUMNS))
     baseline = baseline or (plan or {}).get("baseline")
-    scores = ItemScores(items_of_deciding(items, rows))
+    scores = scores or ItemScores(items_of_deciding(items, rows))
     samples = _samples(rows)
-    lines = [_line(key, group, scores, samples) for key, group in values.groupby(list(KEYS), dropna=False, sort=True)]
+    lines = [_line(observed, scores, samples) for observed in _grouped(values)]
     lossy = {(line["method"], line["data"]) for line in lines if line["metric"] == ROUND_TRIPS and line["value"] < 1}
     for same in _comparable(lines):
         _against_baseline(same, baseline, scores)
@@ -101,16 +106,37 @@ def _comparable(lines: list[Line]) -> list[list[Line]]:
     return list(sets.values())
 
 
-def _line(key: tuple[Any, ...], group: pandas.DataFrame, scores: ItemScores, samples: Any) -> Line:
-    named: Line = {name: None if pandas.isna(value) else value for name, value in zip(KEYS, key, strict=True)}
-    steps, values = group["step"].tolist(), group["value"].tolist()
+@dataclass(frozen=True)
+class _Observed:
+    """What the steps (seeds) of one group say of one metric: its coordinates (``KEYS``), unit, and values by step."""
+
+    named: Line
+    unit: Any
+    steps: list[str]
+    values: list[float]
+
+
+def _grouped(values: pandas.DataFrame) -> Iterator[_Observed]:
+    """The groups in the order of their coordinates; a frame for each would cost more than all that is done with it."""
+    numbers = values.groupby(list(KEYS), dropna=False, sort=True).ngroup().to_numpy()
+    order = numpy.argsort(numbers, kind="stable")
+    columns = {name: values[name].to_numpy(dtype=object)[order] for name in (*KEYS, "unit", "step", "value")}
+    begins = numpy.flatnonzero(numpy.diff(numbers[order], prepend=-1))
+    for begin, end in zip(begins, [*begins[1:], len(order)], strict=True):
+        named = {name: plain_value(columns[name][begin]) for name in KEYS}
+        of = slice(begin, end)
+        yield _Observed(named, columns["unit"][begin], columns["step"][of].tolist(), columns["value"][of].tolist())
+
+
+def _line(observed: _Observed, scores: ItemScores, samples: Any) -> Line:
+    named, steps, values = observed.named, observed.steps, observed.values
     found = mean_interval(values)
     assert found is not None
     repeats = [value for step in steps for value in samples.get((step, named["metric"]), ())]
     if len(values) == 1:
         found = _within(found, scores.interval(named["metric"], steps) or bootstrap_median(repeats))
     return {
-        **named, "unit": group["unit"].iloc[0], "value": found.estimate, "low": found.low, "high": found.high,
+        **named, "unit": observed.unit, "value": found.estimate, "low": found.low, "high": found.high,
         "interval": found.kind if found.low is not None else None, "seeds": len(values), "lowest": min(values),
         "highest": max(values), "samples": len(repeats), "difference": None, "difference_low": None,
         "difference_high": None, "p_value": None, "best": None, "tied": None, "steps": tuple(steps),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas
 
-from harness.analyse.paired import ItemScores
+from harness.analyse.item_scores import ItemScores
 from harness.analyse.statistics import Interval, bootstrap_ratio, mean_interval
 
 Scores = tuple[pandas.DataFrame, pandas.DataFrame]

@@ -49,8 +49,7 @@ def write_report(name: str, results: Path, reports: Path, installation: str | No
     from harness.report.build import build
     from harness.report.index import build_index
 
-    found = content(name, results, installation)
-    written = build(found, reports / str(found.plan["suite"]))
+    written = build(content(name, results, installation), reports / suite_name(name, results))
     return [*written, *build_index(reports)]
 
 

@@ -13,7 +13,7 @@ from harness.analyse.accepted import Acceptance
 from harness.analyse.cells import CHAIN, GROUP, deciding, installation_of, items_of_deciding, members
 from harness.analyse.cost import making_cost
 from harness.analyse.history import Story, current, stories
-from harness.analyse.paired import ItemScores
+from harness.analyse.item_scores import ItemScores
 from harness.analyse.selftest import SelfTest
 from harness.analyse.series import machine_of
 from harness.analyse.summary import Line, as_lines, plain_value, summarize
@@ -69,7 +69,8 @@ class Content:
     @cached_property
     def summary(self) -> list[Line]:
         """The summary's lines."""
-        table = summarize(self.frame, self.items, self.plan, baseline=self.baseline, installation=self.installation)
+        table = summarize(self.frame, self.items, self.plan, baseline=self.baseline, installation=self.installation,
+                          scores=self.scores)  # fmt: skip
         return as_lines(table)
 
     @cached_property
@@ -210,7 +211,7 @@ class Content:
     def peak_flops(self, precision: str, hardware: str) -> float | None:
         """FLOP/s that matrix products of a precision reach by the canary, of a GPU without one its published figure."""
         device = "cpu" if hardware.startswith("cpu") else "cuda"
-        found = measured_peak(self.frame[self.frame["installation"] == self.installation], precision, device)
+        found = measured_peak(self._canaries, precision, device)
         if found is not None or device == "cpu":
             return found
         gpus = self.facts.environments.get(str(self.installation), {}).get("hard", {}).get("gpus") or [""]
@@ -283,6 +284,11 @@ class Content:
         """The record of each step that is done, with its place among the rows."""
         status = self.done.loc[self.done["metric"] == "status", ["step", "record"]].astype(str)
         return {step: (place, record) for place, (step, record) in enumerate(status.itertuples(index=False, name=None))}
+
+    @cached_property
+    def _canaries(self) -> pandas.DataFrame:
+        kept = self.frame["metric"].str.startswith("canary") & (self.frame["installation"] == self.installation)
+        return self.frame[kept]
 
     @cached_property
     def _seeds(self) -> dict[str, Any]:

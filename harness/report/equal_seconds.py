@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
+import numpy
 import pandas
 
 from harness.analyse.curves import Curve, common_seconds, value_at
@@ -25,20 +27,35 @@ Group = tuple[Any, ...]
 
 def equal_seconds(content: Content, points: pandas.DataFrame) -> list[Table]:
     """A table for each kind of curve that at least two methods or models have; ``points`` as ``curve_points`` gives."""
-    stages = content.done.drop_duplicates("step").set_index("step")["stage"]
+    steps = content.done.loc[content.done["metric"] == "status", ["step", "stage"]].astype(str)
+    stages = dict(steps.itertuples(index=False, name=None))
     kinds: dict[Group, dict[Group, list[Curve]]] = {}
-    for step, run in points.groupby("step", sort=False):
-        metric = next((name for name in CURVES if run[name].notna().any()), None)
-        first = run.iloc[0]
+    for step, run in _runs(points):
+        metric = next((name for name in CURVES if not numpy.isnan(run[name]).all()), None)
         if metric is None:
             continue
-        key = (first["data"], first["hardware"], metric, validated(str(stages[step]), metric))
-        line = tuple(first[name] for name in RUN)
-        ordered = run.sort_values("sample")[["train_seconds", metric]].dropna()
-        kinds.setdefault(key, {}).setdefault(line, []).append(list(ordered.itertuples(index=False, name=None)))
+        key = (run["data"][0], run["hardware"][0], metric, validated(stages[step], metric))
+        line = tuple(run[name][0] for name in RUN)
+        kinds.setdefault(key, {}).setdefault(line, []).append(_curve(run, metric))
     order = {key: place for place, key in enumerate(_order(content))}
     found = [_table(key, runs, order) for key, runs in kinds.items() if len({line[:2] for line in runs}) > 1]
     return [table for table in found if table is not None]
+
+
+def _runs(points: pandas.DataFrame) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The columns of each step's points as arrays, by the order of its samples."""
+    ordered = points.sort_values("sample", kind="stable")
+    numbers = ("train_seconds", *CURVES)
+    columns = {name: ordered[name].to_numpy(dtype=float) for name in numbers}
+    columns |= {name: ordered[name].to_numpy(dtype=object) for name in ("data", "hardware", *RUN)}
+    places = ordered.groupby("step", sort=False).indices
+    for step in points["step"].drop_duplicates():
+        yield str(step), {name: column[places[step]] for name, column in columns.items()}
+
+
+def _curve(run: dict[str, Any], metric: str) -> Curve:
+    pairs = zip(run["train_seconds"].tolist(), run[metric].tolist(), strict=True)
+    return [pair for pair in pairs if not (math.isnan(pair[0]) or math.isnan(pair[1]))]
 
 
 @cache

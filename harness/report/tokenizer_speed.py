@@ -135,6 +135,7 @@ def _points(content: Content, tasks: list[str]) -> list[pandas.DataFrame]:
 def _learnt(content: Content) -> pandas.DataFrame:
     """One line per vocabulary that was learnt: ``stage variant vocab_size megabytes seconds rise``."""
     rows = content.done[(content.done["operation"] == "train") & content.done["sample"].isna()]
+    rows = rows[rows["step"].isin(rows.loc[rows["metric"] == "corpus_bytes", "step"])]
     found = []
     for _, step in rows.groupby("step", sort=False, observed=True):
         keys = zip(step["phase"].astype(str), step["metric"].astype(str), strict=True)

@@ -9,7 +9,8 @@ from typing import Any
 import pandas
 import pytest
 
-from harness.analyse.paired import RECIPES, ItemScores, difference
+from harness.analyse.item_scores import ItemScores
+from harness.analyse.paired import RECIPES, difference
 from harness.analyse.summary import summarize
 from harness.results.items import items_of
 from harness.results.rows import frame_of
