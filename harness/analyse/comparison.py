@@ -1,7 +1,7 @@
 """Two selections of records compared: every watched number that both have, corrected for how many there are.
 
 Quality is compared paired over items (``harness.analyse.paired``), times over interleaved pairs of runs, facts exactly,
-peaks of memory against their own noise. Where nothing can be said the case says why, and what could have been found.
+peaks of memory against their own noise. Where nothing can be said the case says why.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def _case(one: Finding, p: float | None, tests: int, chosen: bool) -> Case:
     status: Status = "insufficient"
     why = _blind(one, tests)
     if not blind:
-        status, why = _verdict(one, p, smallest, chosen)
+        status, why = _verdict(one, p, chosen)
     change, low, high, seen = map(one.share, (one.effect, one.low, one.high, smallest))
     return one.cell.case(
         one.watched.metric, status, why, before=one.before, after=one.after, change=change, low=low, high=high,
@@ -141,7 +141,7 @@ def _blind(one: Finding, tests: int) -> str:
     return f"{one.signs} {one.of} cannot say anything{family}; it takes {wanted(tests, ALPHA)}"
 
 
-def _verdict(one: Finding, p: float | None, smallest: float | None, chosen: bool) -> tuple[Status, str]:
+def _verdict(one: Finding, p: float | None, chosen: bool) -> tuple[Status, str]:
     if one.insufficient:
         return "insufficient", one.insufficient
     if one.exact and one.before == one.after:
@@ -151,7 +151,7 @@ def _verdict(one: Finding, p: float | None, smallest: float | None, chosen: bool
         return "pass", "differs; a fact without a better side"
     tested = "" if p is None else f", p = {p:.2g} after Holm's correction"
     if not (one.exact or one.clear or (p is not None and p < ALPHA)):
-        return "pass", f"no clear difference{tested}{_seen(one, smallest)}"
+        return "pass", f"no clear difference{tested}"
     effect = one.effect
     if not (one.watched.counts(one.before, one.after) if effect is None else abs(effect) > one.watched.smallest):
         return "pass", f"differs by less than counts{tested}"
@@ -160,10 +160,3 @@ def _verdict(one: Finding, p: float | None, smallest: float | None, chosen: bool
     worse = one.watched.worse(*((one.before, one.after) if effect is None else (0.0, effect)))
     return ("regression", f"worse{tested}") if worse else ("improvement", f"better{tested}")
 
-
-def _seen(one: Finding, smallest: float | None) -> str:
-    """The smallest effect that would have been found, in words."""
-    if smallest is None:
-        return ""
-    told = f"{smallest:.3g}" if one.watched.absolute else f"{smallest:.2%}"
-    return f"; a change of {told} would have been found"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.analyse.sides import Cell
 from harness.analyse.watched import Watched
 
-# The smallest effect that a test at this one-sided level finds in 8 of 10 cases.
+# The smallest detectable change at this one-sided level (``harness.analyse.significance.detectable``).
 Seen = Callable[[float], float | None]
 
 

@@ -14,7 +14,7 @@ from harness.analyse.finding import Finding, Seen
 from harness.analyse.item_scores import ItemScores
 from harness.analyse.paired import UNTRANSFORMED, difference
 from harness.analyse.sides import Cell, value_of
-from harness.analyse.significance import POWER, shift, signed_rank, smallest_detectable
+from harness.analyse.significance import detectable, shift, signed_rank, smallest_detectable
 from harness.analyse.statistics import Interval, mean_interval
 from harness.analyse.watched import Watched
 from harness.analyse.wins import wider
@@ -138,10 +138,9 @@ def _over_runs(cell: Cell, watched: Watched, levels: tuple[float, float], gaps: 
 
 def _over_items(error: float, logarithm: bool) -> Seen:
     """What the normal test finds that an estimate with this standard error stands for."""
-    from scipy.special import ndtri
 
     def seen(level: float) -> float | None:
-        found = float(ndtri(level) + ndtri(POWER)) * error
+        found = detectable(error, level=level)
         return _from_log(found) if logarithm else found
 
     return seen
@@ -194,7 +193,7 @@ def _noise(sides: Sequence[numpy.ndarray]) -> tuple[float, float]:
         return known, known
     spread = math.sqrt(sum(float(((side - side.mean()) ** 2).sum()) for side in sides) / freedom)
     error = spread * math.sqrt(sum(1 / len(side) for side in sides))
-    return float(stdtrit(freedom, 0.975)) * error, float(stdtrit(freedom, 0.95) + stdtrit(freedom, 0.8)) * error
+    return float(stdtrit(freedom, 0.975)) * error, detectable(error, freedom)
 
 
 def _student(estimate: float, error: float, freedom: int) -> float:

@@ -15,20 +15,19 @@ import numpy
 import pandas
 
 from harness.analyse.case import COORDINATES, Place
-from harness.analyse.significance import POWER
+from harness.analyse.significance import detectable
 from harness.analyse.statistics import Interval, mean_interval
 from harness.analyse.watched import WATCHED, Watched
 
 GATE_PAIRS = 10
-SURE = 0.95
 
 
 @dataclass(frozen=True)
 class Noise:
     """One watched number of one step over ``n`` repeats.
 
-    ``deviation`` between repeats and ``smallest``, the smallest change that ``GATE_PAIRS`` interleaved pairs find, are
-    shares of the ``level`` (the median), or in the metric's unit where it is watched so; None for a single repeat.
+    ``deviation`` between repeats and ``smallest``, the smallest detectable change of ``GATE_PAIRS`` interleaved pairs,
+    are shares of the ``level`` (the median), or in the metric's unit where it is watched so; None for a single repeat.
     ``ratio`` is that of every second repeat to the one before it (their difference in the metric's unit): what a
     comparison of one thing with itself says, whose interval should contain 1 (or 0).
     """
@@ -120,13 +119,10 @@ def _against_itself(scale: numpy.ndarray, watched: Watched) -> Interval | None:
 
 
 def _smallest(scale: numpy.ndarray, watched: Watched) -> float:
-    """The smallest change that a one-sided paired t test of so many pairs finds with the stated power.
+    """The smallest detectable change of ``GATE_PAIRS`` pairs.
 
     The differences of neighbours are those of one thing with itself: their mean is 0, and known.
     """
-    from scipy.special import stdtrit
-
     spread = math.sqrt(float(numpy.mean(numpy.diff(scale) ** 2)))
-    freedom = GATE_PAIRS - 1
-    change = float(stdtrit(freedom, SURE) + stdtrit(freedom, POWER)) * spread / math.sqrt(GATE_PAIRS)
+    change = detectable(spread / math.sqrt(GATE_PAIRS), GATE_PAIRS - 1)
     return change if watched.absolute else math.expm1(change)

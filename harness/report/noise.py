@@ -5,6 +5,7 @@ from __future__ import annotations
 from harness.analyse.noise import GATE_PAIRS, Noise
 from harness.analyse.selftest import GOAL, SelfTest
 from harness.metrics import METRICS
+from harness.report.case_words import DETECTABLE
 from harness.report.content import Content
 from harness.report.document import MISSING, Bullets, Column, Paragraph, Row, Section, Table, Value
 from harness.report.numbers import interval, plain, pretty, signed
@@ -13,10 +14,13 @@ TITLE = "Noise of this machine"
 EXPLANATION = (
     "One small suite measured again and again with nothing changed (`harness selftest`), on the hard facts of this "
     "report. Noise is the standard deviation between repeats; 'against itself' is every second repeat over the one "
-    f"before it, which should be 1; the last column is the smallest change that a gate with {GATE_PAIRS} interleaved "
-    "pairs finds (one-sided 5 %, power 80 %). Two single runs must differ by three times the noise to be told apart."
+    f"before it, which should be 1; the last column is the {DETECTABLE} of {GATE_PAIRS} interleaved pairs (one-sided "
+    "5 %, power 80 %): a gate asks for more than twice that before it raises an alarm. Two single runs must differ by "
+    "three times the noise to be told apart."
 )
-CELLS = ("Step", "Number", "Repeats", "Level", "Noise", "Against itself", f"Found by {GATE_PAIRS} pairs")
+CELLS = (
+    "Step", "Number", "Repeats", "Level", "Noise", "Against itself", f"{DETECTABLE.capitalize()}, {GATE_PAIRS} pairs"
+)  # fmt: skip
 
 
 def noise(content: Content) -> Section | None:

@@ -45,7 +45,7 @@ def test_what_the_terminal_shows(synthetic: ModuleType, capsys: pytest.CaptureFi
     first, head, *said = capsys.readouterr().out.splitlines()
     line = next(line for line in said if "Wall time" in line)
     assert first.startswith("Self-test of 4 repeats")
-    assert head.split()[:2] == ["Step", "Number"] and "Found by 10 pairs" in head
+    assert head.split()[:2] == ["Step", "Number"] and "Smallest detectable change, 10 pairs" in head
     assert line.startswith("perplexity base @ embedded, fp32  Wall time") and "2.02 s" in line
     assert any("numbers compared with themselves show no difference at 95 % confidence." in line for line in said)
     assert any("add 2 % [2, 2] to a step" in sentence for sentence in said)
