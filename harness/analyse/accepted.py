@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.analyse.case import Case
+from harness.analyse.case import ACCEPTABLE, Case
 from harness.errors import SuiteError, UsageError
 from harness.plain_text import one_line
+
+if TYPE_CHECKING:
+    from harness.analyse.watched import Watched
 
 FILE = "accepted.yaml"
 DAYS = 90
@@ -37,6 +40,13 @@ class Acceptance:
         """Whether it still holds at a day (ISO; a time stamp does too)."""
         return today[:10] <= self.expires
 
+    def covers(self, series: str, watched: Watched, before: float, after: float, today: str) -> bool:
+        """Whether a change of a series is the one that was accepted: from that level, and to nothing worse."""
+        if self.series != series or not self.holds(today) or self.before is None or self.after is None:
+            return False
+        further = watched.counts(self.after, after) and watched.worse(self.after, after)
+        return not further and not watched.counts(self.before, before)
+
     def in_words(self) -> str:
         """Who reads a report wants to know why and until when."""
         return f"accepted until {self.expires}: {self.reason}"
@@ -46,11 +56,11 @@ def acceptance_of(case: Case, reason: str, today: date, days: int = DAYS) -> Acc
     """Accept what a case says; ``UsageError`` where there is nothing to accept or no reason."""
     if not reason.strip():
         raise UsageError("say why the change is accepted: --reason TEXT")
-    if case.status not in ("regression", "missing"):
+    if case.status not in ACCEPTABLE:
         raise UsageError(f"series {case.id} is '{case.status}', there is nothing to accept ({case.why})")
     gone = case.status == "missing"
     return Acceptance(
-        case.id, f"{case.place.suite}: {case.place.in_words()}: {case.metric}", case.since, case.before,
+        case.id, f"{case.place.suite}: {case.series}", case.since, case.before,
         None if gone else case.after, " ".join(reason.split()), today.isoformat(),
         (today + timedelta(days=days)).isoformat(),
     )  # fmt: skip

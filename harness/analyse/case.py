@@ -15,6 +15,7 @@ Status = Literal[
 ORDER: tuple[Status, ...] = (
     "regression", "errored", "missing", "refused", "insufficient", "machine moved", "accepted", "improvement", "pass"
 )  # fmt: skip
+ACCEPTABLE: tuple[Status, ...] = ("regression", "missing")  # what `harness accept` takes
 COORDINATES = ("operation", "method", "stage", "task", "model", "data", "precision", "hardware", "seed")
 
 
@@ -44,18 +45,28 @@ class Place:
 
     def in_words(self) -> str:
         """``train lora(rank=8) @ embedded, fp32, seed 0``."""
-        what = self.task or self.operation
-        where = [text for text in (self.model, self.precision) if text]
+        return self._at([text for text in (self.model, self.precision) if text])
+
+    def series(self, metric: str) -> str:
+        """The one spelling of a series: ``train lora @ embedded, source, fp32, cpu, seed 0: wall_seconds``."""
+        return f"{self.exactly()}: {metric}"
+
+    def exactly(self) -> str:
+        """The words with the data and the hardware too: no two places of a suite have the same."""
+        return self._at([text for text in (self.model, self.data, self.precision, self.hardware) if text])
+
+    def _at(self, where: Sequence[str]) -> str:
         seed = [] if self.seed is None else [f"seed {self.seed}"]
-        return f"{what} {self.method or ''} @ {', '.join([*where, *seed])}".strip(" @")
+        return f"{self.task or self.operation} {self.method or ''} @ {', '.join([*where, *seed])}".strip(" @")
 
 
 @dataclass(frozen=True)
 class Case:
     """A judged number. ``before`` and ``after`` are levels in the metric's unit, ``change`` is after / before - 1.
 
-    ``low`` and ``high`` bound ``change``; ``smallest`` is the smallest change that could have been found; ``since``
-    is the night or run from which it is so; ``suspects`` are facts that changed at the same time.
+    ``low`` and ``high`` bound ``change``; ``smallest`` is the smallest detectable change as a share
+    (``harness.analyse.significance.detectable``); ``since`` is the night or run from which it is so; ``suspects`` are
+    facts that changed at the same time.
     """
 
     id: str
@@ -72,9 +83,20 @@ class Case:
     since: str | None = None
     suspects: tuple[str, ...] = field(default=())
 
+    @property
+    def series(self) -> str:
+        """The name of its series, as every output spells it."""
+        return self.place.series(self.metric)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
-        return asdict(self) | {"place": asdict(self.place), "suspects": list(self.suspects)}
+        return asdict(self) | {"place": asdict(self.place), "series": self.series, "suspects": list(self.suspects)}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Case:
+        """A case from its plain JSON."""
+        rest = {name: value for name, value in told.items() if name not in ("place", "series", "suspects")}
+        return cls(**rest, place=Place(**told["place"]), suspects=tuple(told["suspects"]))
 
 
 def case_id(place: Place, metric: str, hard: str = "") -> str:
@@ -83,9 +105,19 @@ def case_id(place: Place, metric: str, hard: str = "") -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
 
 
+def series_id(place: Place, metric: str, entry: Mapping[str, Any], apart: str = "") -> str:
+    """The id of a series over nights and in a gate, from an entry of a night (``harness.results.nights.entry_of``).
+
+    Hard are the facts known when planning and the hashes that the step determined; ``apart`` tells steps at the same
+    coordinates apart.
+    """
+    told = json.dumps([entry["hard"], dict(entry["determined"]), apart], sort_keys=True)
+    return case_id(place, metric, hashlib.sha256(told.encode()).hexdigest()[:12])
+
+
 def worst_first(cases: Iterable[Case]) -> list[Case]:
     """Cases by status, worst first, then by the size of their change."""
-    return sorted(cases, key=lambda one: (ORDER.index(one.status), -abs(one.change or 0.0), one.place.in_words()))
+    return sorted(cases, key=lambda one: (ORDER.index(one.status), -abs(one.change or 0.0), one.series))
 
 
 def exit_code(cases: Sequence[Case], *, strict: bool = False) -> int:

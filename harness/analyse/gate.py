@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy
 
+from harness.analyse.accepted import Acceptance
 from harness.analyse.alarm import BLIND, FEWEST_PAIRS, bar, verdict
 from harness.analyse.case import Case, Status
+from harness.analyse.series import Watching
 from harness.analyse.sides import CELL, Cell, gone, matched, value_of
-from harness.analyse.significance import shift
+from harness.analyse.significance import shift, smallest_detectable
 from harness.analyse.watched import WATCHED, Watched
+from harness.results.nights import entry_of
 from harness.results.record import Record, disturbed
 
 SAME_CODE = frozenset({"commit"})
@@ -53,15 +56,35 @@ def judge(first: Sequence[Pair], again: Sequence[Pair] = ()) -> Judgement:
     cases: list[Case] = []
     suspected: list[Case] = []
     added = failed = both = 0
+    watching = Watching.of([entry_of(record) for record in base])
     for cell in matched(base, head, SAME_CODE):
         added += not cell.base
         if cell.base and not cell.done("base"):
             failed, both = failed + 1, both + (not cell.done("head"))
-        for numbers in _numbers(cell, number, {pair.number for pair in again}, cases):
+        for numbers in _numbers(cell, watching, number, {pair.number for pair in again}, cases):
             case, open_question = numbers.judged()
             cases.append(case)
             suspected += [case] if open_question else []
     return Judgement(tuple(cases), tuple(suspected), added, failed, both)
+
+
+def excused(judged: Judgement, accepted: Sequence[Acceptance], today: str) -> Judgement:
+    """The judgement with what somebody accepted told as accepted, and not asked about again; ``today`` is ISO."""
+    told = tuple(_accepted(one, accepted, today) for one in judged.cases)
+    open_ones = tuple(one for one in judged.suspected if _accepted(one, accepted, today) is one)
+    return replace(judged, cases=told, suspected=open_ones)
+
+
+def _accepted(case: Case, accepted: Sequence[Acceptance], today: str) -> Case:
+    for one in accepted:
+        if case.status == "missing" and one.series == case.id and one.after is None and one.holds(today):
+            return replace(case, status="accepted", why=f"its disappearance was {one.in_words()}")
+        levels = case.before, case.after
+        if case.status == "regression" and levels[0] is not None and levels[1] is not None and one.covers(
+            case.id, WATCHED[case.metric], levels[0], levels[1], today
+        ):  # fmt: skip
+            return replace(case, status="accepted", why=one.in_words())
+    return case
 
 
 def lacking(pairs: Sequence[Pair], wanted: int) -> int:
@@ -109,8 +132,8 @@ class _Numbers:
         told = replace(self, again=()) if alone else self
         every_one = first if alone else [*first, *again]
         used = again if found == "worse" else every_one
-        numbers = _in_shares(used, bar(every_one, smallest), relative, before / unit)
-        status, why = told._in_words(found, numbers["smallest"])
+        numbers = _in_shares(used, every_one, bar(every_one, smallest), relative, before / unit)
+        status, why = told._in_words(found, numbers.pop("bar"))
         return told._case(status, why, numbers), found == "suspected"
 
     def _exactly(self) -> Case:
@@ -132,10 +155,10 @@ class _Numbers:
             return 1 if numpy.median([other - one for one, other in self.first]) >= 0 else -1
         return 1 if self.watched.direction == "lower" else -1
 
-    def _in_words(self, found: str, smallest: float | None) -> tuple[Status, str]:
+    def _in_words(self, found: str, bar: float | None) -> tuple[Status, str]:
         pairs, more = len(self.first), len(self.again)
         few = pairs if pairs < FEWEST_PAIRS else f"looks worse in {pairs}, and then came {more}"
-        seen = "" if smallest is None else f"; an alarm would take more than {smallest:.1%}"
+        seen = "" if bar is None else f"; an alarm would take more than {bar:.1%}"
         told: dict[str, tuple[Status, str]] = {
             "few": ("insufficient", f"{few} undisturbed pairs of runs; a verdict takes {FEWEST_PAIRS}"),
             "suspected": ("regression", f"looks worse in {pairs} pairs of runs, and was not measured again"),
@@ -156,18 +179,22 @@ class _Numbers:
         return float(numpy.median(every[:, 0])), float(numpy.median(every[:, 1]))
 
 
-def _numbers(cell: Cell, number: dict[int, int], again: set[int], cases: list[Case]) -> Iterable[_Numbers]:
+def _numbers(
+    cell: Cell, watching: Watching, number: dict[int, int], again: set[int], cases: list[Case]
+) -> Iterable[_Numbers]:
     """Every number of a cell that can be judged; what stands in the way of the others becomes a case."""
-    ended = _ended(cell, number)
+    ended, entry = _ended(cell, number), cell.entry()
+    metrics = [name for name in cell.metrics() if watching.has(entry, name)]
     if ended is not None:
-        cases.append(cell.case(CELL, *ended))
+        # What is gone is gone from each of its series, as it is over nights: each can be accepted there and here.
+        cases += [cell.case(name, *ended) for name in (metrics if metrics and ended[0] == "missing" else (CELL,))]
         return
     sides = [{number[id(record)]: record for record in cell.done(side)} for side in ("base", "head")]
     both = sorted(set(sides[0]) & set(sides[1]))
     spoiled = {number[id(record)] for record in (*cell.base, *cell.head) if disturbed(record)}
     if not both and all(sides):
         cases.append(cell.case(CELL, "insufficient", "no pair of runs in which both sides are done"))
-    for name in cell.metrics() if both else ():
+    for name in metrics if both else ():
         values = {pair: tuple(value_of(side[pair], name) for side in sides) for pair in both}
         if any(one is not None and other is None for one, other in values.values()):
             cases.append(cell.case(name, "missing", "its step is done and no longer gives this number"))
@@ -203,12 +230,17 @@ def _differences(pairs: Sequence[tuple[float, float]], relative: bool, unit: flo
     return [math.log(other / one) if relative else (other - one) / unit for one, other in pairs]
 
 
-def _in_shares(used: Sequence[float], needed: float, relative: bool, before: float) -> dict[str, float | None]:
-    """The estimate, its interval and what a change must exceed to be an alarm, as shares of the value before."""
+def _in_shares(
+    used: Sequence[float], every: Sequence[float], needed: float, relative: bool, before: float
+) -> dict[str, float | None]:
+    """The estimate and its interval by the pairs ``used``, the smallest detectable change of ``every`` pair, and under
+    ``bar`` what a change must exceed to be an alarm; all as shares of the value before.
+    """
     found = shift(used)
     numbers = {
         "change": None if found is None else found.estimate, "low": None if found is None else found.low,
-        "high": None if found is None else found.high, "smallest": needed if needed < math.inf else None,
+        "high": None if found is None else found.high, "smallest": smallest_detectable(every),
+        "bar": needed if needed < math.inf else None,
     }  # fmt: skip
     if relative:
         return {name: None if value is None else math.expm1(value) for name, value in numbers.items()}

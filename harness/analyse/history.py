@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy
 
 from harness.analyse.accepted import Acceptance
-from harness.analyse.case import Case, Place, Status, case_id
+from harness.analyse.case import Case, Place, Status, case_id, series_id
 from harness.analyse.changes import (
     FEWEST,
     Change,
@@ -24,12 +24,12 @@ from harness.analyse.changes import (
     repeats_exactly,
     shortest,
 )
-from harness.analyse.series import Movement, Series, fingerprint, machine_of, movements, series_of
+from harness.analyse.series import Movement, Series, machine_of, movements, series_of
+from harness.analyse.significance import detectable
 from harness.analyse.statistics import RESAMPLES
 from harness.analyse.suspects import AROUND, suspects
 from harness.results.nights import Night
 
-POWER = 2.49  # z of 95 % one-sided plus z of 80 %
 AHEAD = 8  # nights in which a change should be found
 EXPLAINED = 2.0  # times by how much the canary slowed: no more than that is put down to the machine
 RECENT = 14  # nights for which something that is no alarm is told
@@ -191,14 +191,8 @@ class _Judge:
         return None
 
     def _covers(self, acceptance: Acceptance, change: Change) -> bool:
-        """Whether a change is the one that was accepted: of this series, from that level, and to nothing worse."""
-        if acceptance.series != self.series.id or not acceptance.holds(self.nights[-1].started):
-            return False
-        if acceptance.before is None or acceptance.after is None:
-            return False
-        watched = self.series.watched
-        further = watched.counts(acceptance.after, change.after) and watched.worse(acceptance.after, change.after)
-        return not further and not watched.counts(acceptance.before, change.before)
+        series, today = self.series, self.nights[-1].started
+        return acceptance.covers(series.id, series.watched, change.before, change.after, today)
 
     def _gone(self) -> tuple[Status, str] | None:
         """Whether the last night of this machine has no such number, and what became of it."""
@@ -266,15 +260,14 @@ class _Judge:
         return float(low), float(high)
 
     def _smallest(self) -> float | None:
-        """The smallest relative change that ``AHEAD`` nights would show, by the noise of the nights so far."""
+        """The smallest detectable change in ``AHEAD`` nights, by the noise of the nights so far, as a share."""
         if len(self.values) < 2:
             return None
         middle = abs(float(numpy.median(self.values)))
         if middle == 0:
             return None
         spread = noise(self.values, [change.at for change in self.changes]) / middle
-        needed = POWER * spread * math.sqrt(1 / len(self.values) + 1 / AHEAD)
-        return max(needed, self.series.watched.smallest / (middle if self.series.watched.absolute else 1))
+        return detectable(spread * math.sqrt(1 / len(self.values) + 1 / AHEAD))
 
 
 def _never_done(nights: Sequence[Night], known: set[str]) -> list[Case]:
@@ -284,7 +277,7 @@ def _never_done(nights: Sequence[Night], known: set[str]) -> list[Case]:
         if entry["status"] in ("done", "skipped") or entry["operation"] == "canary" or entry["step"] in known:
             continue
         place = Place.of(last.suite, entry["step"], entry["operation"], entry["coordinates"])
-        series = case_id(place, "status", fingerprint(entry))
+        series = series_id(place, "status", entry)
         found.append(Case(series, place, "status", "errored", f"{entry['status']}: {entry['reason']}"))
     return found
 

@@ -5,7 +5,6 @@ Pure functions over nights (``harness.results.nights``), which are in order of t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +13,9 @@ from typing import Any
 
 import numpy
 
-from harness.analyse.case import Place, case_id
+from harness.analyse.case import Place, series_id
 from harness.analyse.changes import FEWEST, MAD, changes
-from harness.analyse.watched import WATCHED, Watched
+from harness.analyse.watched import FROM_REFERENCE, WATCHED, Watched
 from harness.metrics import METRICS
 from harness.results.nights import Night
 from harness.results.record import disturbed
@@ -25,7 +24,6 @@ CANARIES = tuple(name for name in METRICS if name.startswith("canary_"))
 MOVED_SHARE = 0.10  # a canary that far from its usual time has moved, if it is also far for this machine
 MOVED_DEVIATIONS = 5.0
 REMEMBERED = 30
-FROM_REFERENCE = frozenset({"kl_divergence", "top1_agreement"})
 OF_A_MACHINE = ("cpu_model", "cores", "memory_gib")
 
 
@@ -84,48 +82,48 @@ def series_of(nights: Sequence[Night]) -> list[Series]:
     points: dict[str, list[Point]] = {}
     about: dict[str, tuple[Place, Watched, str, tuple[Any, ...]]] = {}
     for number, night in enumerate(nights):
-        made, trained, twins = _made(night), _trained(night), _twins(night)
+        watching, twins = Watching.of(night.steps), _twins(night)
         for entry in night.steps:
             if entry["status"] != "done" or entry["operation"] == "canary" or not entry["hard"]:
                 continue
             place = Place.of(night.suite, entry["step"], entry["operation"], entry["coordinates"])
             facts = night.machines.get(entry["hard"], {})
             for name, value in entry["values"].items():
-                if name not in WATCHED or not numpy.isfinite(value) or _said_when_made(entry, name, made):
+                if not numpy.isfinite(value) or not watching.has(entry, name):
                     continue
-                if name in FROM_REFERENCE and str(entry["coordinates"].get("method")) in trained:
-                    continue
-                known = case_id(place, name, fingerprint(entry, entry["step"] if place_key(entry) in twins else ""))
+                known = series_id(place, name, entry, entry["step"] if place_key(entry) in twins else "")
                 points.setdefault(known, []).append(Point(number, float(value), entry["step"], disturbed(entry)))
                 about[known] = (place, WATCHED[name], entry["hard"], machine_of(facts))
     return [Series(known, *about[known], _since_defined(found)) for known, found in points.items()]
 
 
-def _made(night: Night) -> set[tuple[str, str]]:
-    """Exact facts that the making of a method tells of it, by method and metric."""
-    return {
-        (str(entry["coordinates"].get("method")), name)
-        for entry in night.steps if entry["operation"] in ("train", "compress") and entry["status"] == "done"
-        for name in entry["values"] if name in WATCHED and WATCHED[name].kind == "exact"
-    }  # fmt: skip
-
-
-def _trained(night: Night) -> set[str]:
-    """Methods that end in training: what they moved away from is where they began, and no damage."""
-    return {str(entry["coordinates"].get("method")) for entry in night.steps if entry["operation"] == "train"}
-
-
-def _said_when_made(entry: Mapping[str, Any], name: str, made: set[tuple[str, str]]) -> bool:
-    """Whether an evaluation repeats a fact of the checkpoint that it opened."""
-    return entry["operation"] == "eval" and (str(entry["coordinates"].get("method")), name) in made
-
-
-def fingerprint(entry: Mapping[str, Any], apart: str = "") -> str:
-    """Identity of everything hard: the facts known when planning, and the hashes that the step determined; ``apart``
-    tells steps at the same coordinates apart.
+@dataclass(frozen=True)
+class Watching:
+    """Which numbers of steps (entries of one night, or of a gate) are series: ``made`` are the exact facts that the
+    making of a method tells, by method and metric, which its evaluations repeat; ``trained`` the methods that end in
+    training: what they moved away from is where they began, and no damage.
     """
-    told = json.dumps([entry["hard"], dict(entry["determined"]), apart], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:12]
+
+    made: frozenset[tuple[str, str]]
+    trained: frozenset[str]
+
+    @classmethod
+    def of(cls, entries: Sequence[Mapping[str, Any]]) -> Watching:
+        """What these steps tell of each other."""
+        made = (entry for entry in entries if entry["operation"] in ("train", "compress") and entry["status"] == "done")
+        exact = ((_method(entry), name) for entry in made for name in entry["values"]
+                 if name in WATCHED and WATCHED[name].kind == "exact")  # fmt: skip
+        return cls(frozenset(exact), frozenset(_method(each) for each in entries if each["operation"] == "train"))
+
+    def has(self, entry: Mapping[str, Any], name: str) -> bool:
+        """Whether a number of a step is a series."""
+        if name not in WATCHED or (name in FROM_REFERENCE and _method(entry) in self.trained):
+            return False
+        return entry["operation"] != "eval" or (_method(entry), name) not in self.made
+
+
+def _method(entry: Mapping[str, Any]) -> str:
+    return str(entry["coordinates"].get("method"))
 
 
 def place_key(entry: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.analyse.case import COORDINATES, Case, Place, Status, case_id
+from harness.analyse.case import COORDINATES, Case, Place, Status, series_id
 from harness.analyse.watched import WATCHED
+from harness.results.nights import entry_of
 from harness.results.record import Record
 
 # Hard facts that a coordinate determines, so that they differ where it does.
@@ -27,6 +28,7 @@ class Cell:
     """One place with the records of both sides, in the order in which they began.
 
     ``hard`` names the hard facts that differ, ``changed`` whatever else does: libraries, the commit, a default.
+    ``apart`` is the step's id where another cell has the same coordinates.
     """
 
     place: Place
@@ -34,6 +36,7 @@ class Cell:
     head: tuple[Record, ...]
     hard: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
+    apart: str = ""
 
     def done(self, side: str) -> list[Record]:
         """The records of ``base`` or ``head`` that measured something."""
@@ -59,10 +62,14 @@ class Cell:
         return replace(self, place=_place(*sides), base=tuple(sides[0]), head=tuple(sides[1]))
 
     def case(self, metric: str, status: Status, why: str, **numbers: Any) -> Case:
-        """A case at this place."""
+        """A case at this place; its id is that of the series over nights, as the base's nights know it."""
+        known = series_id(self.place, metric, self.entry(), self.apart)
         suspects = () if status == "pass" else self.changed
-        return Case(case_id(self.place, metric, _hard_id(self)), self.place, metric, status, why, **numbers,
-                    suspects=suspects)  # fmt: skip
+        return Case(known, self.place, metric, status, why, **numbers, suspects=suspects)
+
+    def entry(self) -> dict[str, Any]:
+        """What a night would keep of the last record of the base, or of the head where the base has none."""
+        return entry_of((self.done("base") or self.base or self.head)[-1])
 
 
 def matched(base: Iterable[Record], head: Iterable[Record], free: Collection[str] = ()) -> list[Cell]:
@@ -77,7 +84,8 @@ def matched(base: Iterable[Record], head: Iterable[Record], free: Collection[str
         for record in side:
             if record["operation"] != "canary":
                 groups.setdefault(_key(record, dropped), ([], []))[number].append(record)
-    return [_cell(*each, free) for group in groups.values() for each in _by_budget(*group)]
+    return [_cell(*each, free, several=len(parts) > 1)
+            for parts in (_by_budget(*group) for group in groups.values()) for each in parts]  # fmt: skip
 
 
 def value_of(record: Mapping[str, Any], metric: str) -> float | None:
@@ -135,7 +143,7 @@ def _budget(record: Record) -> str:
     return json.dumps(record["job"].get("budget"), sort_keys=True)
 
 
-def _cell(base: list[Record], head: list[Record], free: Collection[str]) -> Cell:
+def _cell(base: list[Record], head: list[Record], free: Collection[str], *, several: bool) -> Cell:
     determined = {fact for name in free for fact in DETERMINED.get(name, ())}
     base, head = (sorted(side, key=lambda one: (one["started"], one["record"])) for side in (base, head))
     hard: tuple[str, ...] = ()
@@ -149,7 +157,8 @@ def _cell(base: list[Record], head: list[Record], free: Collection[str]) -> Cell
                     for side in (base, head)]  # fmt: skip
             hard = in_words(last[0], last[1])
     changed = in_words(_soft(base[-1], free), _soft(head[-1], free)) if base and head else ()
-    return Cell(_place(base, head), tuple(base), tuple(head), hard, changed)
+    apart = (base or head)[-1]["step"] if several else ""
+    return Cell(_place(base, head), tuple(base), tuple(head), hard, changed, apart)
 
 
 def _fits(record: Record, shared: set[str], determined: Collection[str]) -> bool:
@@ -159,11 +168,6 @@ def _fits(record: Record, shared: set[str], determined: Collection[str]) -> bool
 def _hard(record: Record, determined: Collection[str]) -> str:
     facts = {name: value for name, value in record["environment"]["hard"].items() if name not in determined}
     return json.dumps(facts, sort_keys=True)
-
-
-def _hard_id(cell: Cell) -> str:
-    last = (cell.head or cell.base)[-1]
-    return str(last["environment"].get("hard_id") or "")
 
 
 def _place(base: Sequence[Record], head: Sequence[Record]) -> Place:

@@ -46,8 +46,12 @@ def show_comparison(base: str, head: str, suite: str | None, results: Path, outp
     return tell_cases(f"{base} against {head}", made.cases, facts, outputs)
 
 
-def tell_cases(title: str, cases: Sequence[Case], facts: Sequence[str], outputs: Outputs) -> int:
-    """Print verdicts, write what was asked for, and return the exit code."""
+def tell_cases(
+    title: str, cases: Sequence[Case], facts: Sequence[str], outputs: Outputs, hint: str | None = None
+) -> int:
+    """Print verdicts, write what was asked for, and return the exit code; ``hint`` is that of `harness accept`, which
+    knows these series where it is given.
+    """
     from harness.analyse.case import exit_code
     from harness.cli.judging import show
     from harness.report.ci.markdown import COMMENT_BYTES
@@ -56,13 +60,14 @@ def tell_cases(title: str, cases: Sequence[Case], facts: Sequence[str], outputs:
 
     code = exit_code(cases, strict=outputs.strict)
     lines = write_outputs(
-        cases, title, facts, outputs.junit, outputs.markdown, outputs.annotations, limit=COMMENT_BYTES, acceptable=False
-    )
+        cases, title, facts, outputs.junit, outputs.markdown, outputs.annotations, limit=COMMENT_BYTES,
+        acceptable=hint is not None,
+    )  # fmt: skip
     if outputs.as_json:
         told = {"title": title, "facts": list(facts), "exit_code": code, "cases": [case.to_dict() for case in cases]}
         print(in_json(told))
         return code
-    show(cases, facts)
+    show(cases, facts, hint=hint)
     print_commands(lines)
     return code
 

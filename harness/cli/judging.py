@@ -123,7 +123,7 @@ def show(cases: Sequence[Case], facts: Sequence[str], *, hint: str | None = None
 
     ``hint``: where `harness accept` finds these series; None where it knows none of them.
     """
-    from harness.analyse.case import ORDER, worst_first
+    from harness.analyse.case import ACCEPTABLE, ORDER, worst_first
     from harness.report.case_words import in_words
     from harness.report.ci.told import one_line
 
@@ -137,7 +137,7 @@ def show(cases: Sequence[Case], facts: Sequence[str], *, hint: str | None = None
         print(f"  {case.status:<14} {one_line(in_words(case))}")
         for suspect in case.suspects[:3]:
             print(f"  {'':<14}   changed with it: {one_line(suspect)}")
-        if hint is not None and case.status in ("regression", "missing"):
+        if hint is not None and case.status in ACCEPTABLE:
             print(f"  {'':<14}   accept with: harness accept {case.id} --reason ...{hint}")
     if len(news) > TOLD:
         print(f"  and {len(news) - TOLD} more; --json names all")

@@ -113,28 +113,33 @@ def compare_command(
 @app.command("gate")
 def gate_command(
     suite: SuiteName,
-    base: Annotated[str, typer.Option(help="git ref of what is good; . is the working tree")],
-    head: Annotated[str, typer.Option(help="git ref of what is asked about; . is the working tree")],
+    base: Annotated[str | None, typer.Option(help="git ref of what is good; . is the working tree")] = None,
+    head: Annotated[str | None, typer.Option(help="git ref of what is asked about; . is the working tree")] = None,
     pairs: Annotated[int, typer.Option(min=1, help="runs of each side; below 10 no verdict on times")] = 10,
-    base_python: Annotated[str | None, typer.Option(help="interpreter of another environment for base")] = None,
-    head_python: Annotated[str | None, typer.Option(help="interpreter of another environment for head")] = None,
+    base_python: Annotated[
+        str | None, typer.Option(help="interpreter or environment of base; alone, the harness installed there runs")
+    ] = None,
+    head_python: Annotated[
+        str | None, typer.Option(help="interpreter or environment of head; alone, the harness installed there runs")
+    ] = None,
     same_environment: Annotated[
         bool, typer.Option("--same-environment", help="run both here, although they ask for other packages")
     ] = False,
     seed: Annotated[int, typer.Option(help="draws which side of a pair runs first")] = 0,
     results: Results = Path("results"),
+    accepted: Accepted = None,
     junit: Junit = None,
     markdown: Markdown = None,
     annotations: Annotations = False,
     strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a suite at two commits in turns and say whether the second is worse; a stopped gate is gone on with."""
+    """Run a suite at two commits or in two environments in turns: is the second worse? A stopped gate goes on."""
     from harness.cli.gating import Asked, gate
-    from harness.cli.judging import Outputs
+    from harness.cli.judging import Outputs, Sources
 
     asked = Asked(
-        suite, {"base": base, "head": head}, {"base": base_python, "head": head_python}, pairs, seed, results,
-        same_environment,
+        suite, {"base": base, "head": head}, {"base": base_python, "head": head_python}, pairs, seed,
+        Sources(results, None, accepted), same_environment,
     )  # fmt: skip
     raise typer.Exit(gate(asked, Outputs(None, junit, markdown, annotations, as_json, strict)))

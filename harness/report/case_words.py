@@ -6,13 +6,21 @@ from harness.analyse.case import Case
 from harness.metrics import METRICS
 from harness.report.numbers import interval, pretty, signed
 
+DETECTABLE = "smallest detectable change"
+
 
 def in_words(case: Case) -> str:
-    """``tokens_per_second of train lora @ embedded: 6 790 -> 6 310 (-7.1 %, [-7.9, -6.2] %): worse since ...``."""
+    """``train lora @ embedded, ...: tokens_per_second: 6 790 -> 6 310 (-7.1 %, [-7.9, -6.2] %): worse since ...``."""
     levels = levels_in_words(case)
     change = change_in_words(case)
     told = f": {levels}{f' ({change})' if change else ''}" if levels else ""
-    return f"{case.metric} of {case.place.in_words()}{told}: {case.why}"
+    silent = smallest_in_words(case) if case.status in ("pass", "insufficient") else ""
+    return f"{case.series}{told}: {case.why}{f'; {silent}' if silent else ''}"
+
+
+def smallest_in_words(case: Case) -> str:
+    """``smallest detectable change 3.4 %``; nothing where it is not known."""
+    return "" if case.smallest is None else f"{DETECTABLE} {pretty(case.smallest, 'share')}"
 
 
 def levels_in_words(case: Case) -> str:

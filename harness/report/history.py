@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import pandas
 
 from harness.analyse.case import Case, worst_first
-from harness.analyse.history import Story, cases_of, unknown_machines, when
+from harness.analyse.history import AHEAD, Story, cases_of, unknown_machines, when
 from harness.analyse.series import Point, movements
-from harness.report.case_words import change_in_words, in_words, levels_in_words, unit_of
+from harness.report.case_words import DETECTABLE, change_in_words, in_words, levels_in_words, unit_of
 from harness.report.content import Content
 from harness.report.document import Block, Bullets, Column, Paragraph, Row, Section, Table, Value
 from harness.report.history_figures import panels, pick_one
@@ -90,14 +90,13 @@ def _order(found: Sequence[Story]) -> list[str]:
 
 
 def _titles(story: Story) -> list[str]:
-    """The number and where it is from: with data and hardware, so that no two series are called the same."""
-    place = story.series.place
-    where = [text for text in (place.data, place.hardware) if text]
-    return [story.series.watched.metric, ", ".join([place.in_words(), *where])]
+    """The name of a series in two lines: the number, and where it is from."""
+    where, metric = story.case.series.rsplit(": ", 1)
+    return [metric, where]
 
 
 def _title(story: Story) -> str:
-    return " · ".join(_titles(story))
+    return story.case.series
 
 
 def _when(case: Case, nights: Sequence[Night]) -> str:
@@ -112,7 +111,7 @@ def _table(cases: Sequence[Case], content: Content) -> Table | None:
         return None
     rows = [
         Row([
-            Value(case.status, kind="word"), Value(f"{case.metric} of {case.place.in_words()}", case.id, kind="text"),
+            Value(case.status, kind="word"), Value(case.series, case.id, kind="text"),
             Value(levels_in_words(case) or "-", kind="text"), Value(change_in_words(case) or "-", kind="text"),
             Value(_when(case, content.nights), kind="text"), Value("; ".join(case.suspects) or case.why, kind="text"),
         ])
@@ -148,12 +147,12 @@ def _smallest_table(found: Sequence[Story]) -> Table:
         Row([
             Value(_title(one), kind="text"), Value(str(len(one.used))),
             Value(pretty(one.series.points[-1].value, unit_of(one.case))),
-            Value("-" if one.case.smallest is None else f"{one.case.smallest:.2%}"),
+            Value("-" if one.case.smallest is None else pretty(one.case.smallest, "share")),
         ])
         for one in sorted(found, key=_title)
     ]  # fmt: skip
     columns = [Column("Series", kind="text"), Column("Nights"), Column("Last value"),
-               Column("Smallest change", "that 8 nights would show")]  # fmt: skip
+               Column(DETECTABLE.capitalize(), f"in {AHEAD} nights; less than counts raises nothing")]  # fmt: skip
     return Table(columns, rows)
 
 

@@ -7,7 +7,6 @@ is compiled before anything is measured, and what is left of a cold start falls 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -28,13 +27,6 @@ STOPPED = (130, 143)
 Tell = Callable[[int, str], None]
 
 
-# What an interpreter has installed, itself included.
-_INSTALLED = (
-    "import importlib.metadata as m, sys; "
-    "print(sys.version, *sorted({f'{d.name}=={d.version}' for d in m.distributions()}), sep='\\n')"
-)
-
-
 class SideError(HarnessError):
     """A side's program failed by its own fault, which is no regression of what it measures."""
 
@@ -43,7 +35,11 @@ class SideError(HarnessError):
 
 @dataclass(frozen=True)
 class Side:
-    """How one side is run: its checkout, interpreter and suite file, and the commit that its records must name."""
+    """How one side is run: its interpreter, started in ``folder``, and its suite file.
+
+    With ``checkout`` the folder is one and its harness runs, else the one that the interpreter has installed. ``code``
+    is the harness's package, ``sha`` the commit that its records must name.
+    """
 
     name: str
     folder: Path
@@ -51,6 +47,8 @@ class Side:
     suite_file: Path
     results: Path
     sha: str
+    code: Path
+    checkout: bool = True
 
     @property
     def log(self) -> Path:
@@ -63,15 +61,14 @@ class Side:
         return self.results.parent / f"{self.name}.out"
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start ``harness ARGUMENTS`` of this side, its package first on the path, what it says in files."""
-        path = os.pathsep.join(filter(None, [str(self.folder), os.environ.get("PYTHONPATH", "")]))
+        """Start ``harness ARGUMENTS`` of this side, what it says in files."""
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.output.open("w") as output, self.log.open("w") as log:
                 return subprocess.Popen(
                     [self.python, "-m", "harness", *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
                     stdout=output, stderr=log, text=True, start_new_session=True,
-                    env=os.environ | {"PYTHONPATH": path, "HARNESS_REMEASURE": "0"},
+                    env=variables_of(self.folder if self.checkout else None),
                 )  # fmt: skip
         except OSError as error:
             raise UsageError(f"{self.name}: {self.python} cannot be started: {error.strerror}") from None
@@ -128,15 +125,10 @@ def order_of(seed: int, number: int) -> tuple[str, ...]:
     return tuple(sides)
 
 
-def installed(side: str, python: str) -> str:
-    """A digest of an interpreter's version and of its packages' ones; ``UsageError`` where it is no Python."""
-    try:
-        done = subprocess.run([python, "-c", _INSTALLED], capture_output=True, text=True, check=False)
-    except OSError as error:
-        raise UsageError(f"{side}: {python} cannot be started: {error.strerror}") from None
-    if done.returncode != 0:
-        raise UsageError(f"{side}: {python} is no Python that can tell its packages")
-    return hashlib.sha256(done.stdout.encode()).hexdigest()[:16]
+def variables_of(checkout: Path | None) -> dict[str, str]:
+    """The environment of a side's processes: the package of its checkout, where it has one, first on the path."""
+    path = [str(checkout or ""), os.environ.get("PYTHONPATH", "")]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, path)), "HARNESS_REMEASURE": "0"}
 
 
 def plan_of(side: Side) -> dict[str, Any]:
@@ -151,7 +143,7 @@ def plan_of(side: Side) -> dict[str, Any]:
 
 def compile_code(side: Side) -> None:
     """Compile the package of a side, so that its first run does not pay for it."""
-    command = [side.python, "-m", "compileall", "-q", "harness"]
+    command = [side.python, "-m", "compileall", "-q", str(side.code)]
     subprocess.run(command, cwd=side.folder, capture_output=True, check=False)
 
 

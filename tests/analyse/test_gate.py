@@ -13,7 +13,9 @@ import pytest
 from harness.analyse.alarm import bar, verdict
 from harness.analyse.case import exit_code
 from harness.analyse.gate import Judgement, Pair, judge, lacking
+from harness.analyse.history import cases_of
 from harness.analyse.simulate_gate import NOISES, RULES, Row, alarm_rate, gate_rows, rows
+from harness.results.nights import night_of
 
 Make = Callable[..., list[Pair]]
 NOISE = 0.02
@@ -156,7 +158,9 @@ def test_what_is_gone_is_missing_and_what_is_new_is_counted(pairs: Make) -> None
     made = pairs(methods=("lora", "int8"))
     gone = [Pair(pair.number, pair.base, pair.head[:1]) for pair in made]
     judged = judge(gone)
-    assert [case.place.method for case in judged.cases if case.status == "missing"] == ["int8"]
+    lost = {case.metric for case in judged.cases if case.status == "missing" and case.place.method == "int8"}
+    assert lost == {case.metric for case in judged.cases if case.place.method == "lora"}, "each series of it"
+    assert {case.place.method for case in judged.cases if case.status == "missing"} == {"int8"}
     assert exit_code(judged.cases) == 3
     added = judge([Pair(pair.number, pair.base[:1], pair.head) for pair in made])
     assert added.added == 1 and {case.place.method for case in added.cases} == {"lora"}
@@ -170,6 +174,15 @@ def test_other_hard_facts_are_refused_and_named(pairs: Make, synthetic: ModuleTy
     judged = judge(pairs(change={"environment": synthetic.ENVIRONMENT | {"hard": hard}}))
     assert [case.status for case in judged.cases] == ["refused"]
     assert "measurement version None -> 2" in judged.cases[0].why and exit_code(judged.cases) == 3
+
+
+def test_series_are_those_of_the_nights(pairs: Make) -> None:
+    """What a gate alarms on is found in the history under the same id and name."""
+    made = pairs(methods=("lora", "int8"))
+    night = night_of([record for pair in made for record in pair.base])
+    known = {case.id: case.series for case in cases_of([night])}
+    judged = judge(made).cases
+    assert {case.id: case.series for case in judged} == known and len(known) == len(judged) == 12
 
 
 def test_what_changed_with_it_is_named(pairs: Make, synthetic: ModuleType) -> None:

@@ -41,7 +41,7 @@ def case(nights: list[Night], metric: str = RATE, accepted: tuple[Acceptance, ..
 def test_a_steady_series_passes_and_says_what_it_could_have_seen() -> None:
     found = case(rates(*[100] * 30))
     assert found.status == "pass" and found.why == "no clear difference"
-    assert found.smallest == pytest.approx(0.03, abs=0.001)
+    assert 0 < found.smallest < 0.01, "by the noise alone; what counts is asked apart"
     noisy = case(rates(*[100] * 30, spread=0.05))
     assert noisy.smallest == pytest.approx(2.49 * 0.05 * (1 / 30 + 1 / 8) ** 0.5, rel=0.4)
 

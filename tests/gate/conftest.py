@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness.cli import gating
+from harness.cli import gate_sides, gating
 from harness.cli.gating import Asked
-from harness.cli.judging import Outputs
+from harness.cli.judging import Outputs, Sources
 
 HERE = Path(__file__).parent
 USUAL = {"methods": ["base", "lora"], "seconds": 1.0, "perplexity": 8.0}
@@ -69,7 +69,7 @@ def repository(tmp_path: Path, synthetic: ModuleType, monkeypatch: pytest.Monkey
     made.commit("good")
     monkeypatch.setenv("STAND_IN_LOG", str(made.log))
     monkeypatch.setenv("PYTHONPATH", str(root.parent / "nothing"))
-    monkeypatch.setattr(gating, "repository", lambda: root)
+    monkeypatch.setattr(gate_sides, "repository", lambda: root)
     return made
 
 
@@ -77,11 +77,12 @@ def repository(tmp_path: Path, synthetic: ModuleType, monkeypatch: pytest.Monkey
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Run a gate in a folder of its own."""
 
-    def call(base: str = "good", head: str = "new", suite: str = "tiny", pairs: int = 10, strict: bool = False,
-             json: bool = False, **more: Any) -> int:  # fmt: skip
+    def call(base: str | None = "good", head: str | None = "new", suite: str = "tiny", pairs: int = 10,
+             strict: bool = False, json: bool = False, **more: Any) -> int:  # fmt: skip
         monkeypatch.chdir(tmp_path)
         pythons = {side: more.pop(f"{side}_python", None) for side in ("base", "head")}
-        asked = Asked(suite, {"base": base, "head": head}, pythons, pairs, 0, tmp_path / "results", **more)
+        sources = Sources(tmp_path / "results", None)
+        asked = Asked(suite, {"base": base, "head": head}, pythons, pairs, 0, sources, **more)
         return gating.gate(asked, Outputs(None, tmp_path / "gate.xml", tmp_path / "gate.md", False, json, strict))
 
     return call

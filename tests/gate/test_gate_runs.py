@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 
 from harness.cli.gating import _Progress
+from harness.cli.history import accept
+from harness.cli.judging import Sources
 from harness.errors import HarnessError, StoreError, UsageError
-from harness.run.pairs import Ledger, installed, order_of
+from harness.run.interpreters import ask
+from harness.run.pairs import Ledger, order_of
 
 
 def cases(capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str], str]:
@@ -38,7 +41,7 @@ def test_nothing_changed(repository, run, tmp_path, capsys) -> None:
     assert turns == [order_of(0, number) for number in range(1, 11)]
     out = capsys.readouterr().out
     assert "pair 10/10" in out and "4 series: 4 pass" in out and "10 pairs of runs in random order (seed 0)" in out
-    assert "harness accept" not in out
+    assert "harness accept" not in out, "nothing is to accept"
     assert repository.worktrees() == 1 and repository.git("status", "--porcelain") == ""
     assert 'tests="4"' in (tmp_path / "gate.xml").read_text() and (tmp_path / "gate.md").read_text()
 
@@ -128,10 +131,7 @@ def test_other_packages_are_another_gate(repository, run, tmp_path, monkeypatch)
         folder = packages / "torchling.dist-info"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torchling\nVersion: {version}\n")
-        told = installed("base", sys.executable)
-        assert told == installed("head", sys.executable)
-        monkeypatch.setenv(f"TOLD_{version}", told)
-    assert os.environ["TOLD_1"] != os.environ["TOLD_2"]
+        assert ask("base", sys.executable, tmp_path, os.environ).packages["torchling"] == str(version)
     before = len(repository.ran())
     assert run(pairs=2) == 0 and len(repository.ran()) - before == 4, "nothing of the stopped one was used"
 
@@ -210,7 +210,35 @@ def test_a_step_that_fails_at_head(repository, run, capsys) -> None:
 def test_a_cell_that_vanished(repository, run, capsys) -> None:
     repository.commit("new", methods=["base"])
     assert run(pairs=2, json=True) == 3
-    assert cases(capsys)["lora", "status"] == "missing"
+    found = cases(capsys)
+    assert {found["lora", name] for name in ("wall_seconds", "perplexity")} == {"missing"}, "each of its series"
+
+
+def test_a_change_that_a_gate_found_can_be_accepted(repository, run, tmp_path, capsys) -> None:
+    """By id or by name, as every output spells them; what is worse still is an alarm again."""
+    sources = Sources(tmp_path / "results", None)
+    repository.commit("new", perplexity=8.5)
+    assert run(pairs=2, json=True) == 1
+    first, second = [one for one in json.loads(capsys.readouterr().out)["cases"] if one["status"] == "regression"]
+    assert f"harness accept {first['id']}" in (tmp_path / "gate.xml").read_text()
+    for name in (first["id"][:8], f"tiny: {second['series']}"):
+        accept(name, None, "meant", 90, sources)
+    assert run(pairs=2) == 0
+    assert "2 accepted" in capsys.readouterr().out
+    repository.commit("newer", perplexity=9.0)
+    assert run(head="newer", pairs=2) == 1
+    repository.commit("gone", methods=["base"])
+    assert run(head="gone", pairs=2, json=True) == 3
+    for one in json.loads(capsys.readouterr().out.partition("\n{")[2].join(["{", ""]))["cases"]:
+        if one["status"] == "missing":
+            accept(one["id"], "tiny", "no longer asked", 90, sources)
+    assert run(head="gone", pairs=2) == 0
+    with pytest.raises(UsageError, match="no series 'nothing' in .* nor in a gate's verdict"):
+        accept("nothing", None, "x", 1, sources)
+    verdict = next((tmp_path / "results" / ".gate").glob("*/verdict.json"))
+    verdict.write_text("{}")
+    with pytest.raises(StoreError, match=r"verdict\.json is damaged"):
+        accept("nothing", None, "x", 1, sources)
 
 
 @pytest.mark.parametrize(

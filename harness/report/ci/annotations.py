@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.analyse.case import Case, Status, worst_first
-from harness.report.ci.told import clean, one_line, particulars, what
+from harness.report.ci.told import clean, one_line, particulars
 
 MOST = 10
 LONGEST_TITLE, LONGEST_MESSAGE = 200, 4000
@@ -30,7 +30,7 @@ def annotation_lines(cases: Sequence[Case], *, acceptable: bool = True) -> list[
 
 
 def _annotation(kind: str, case: Case, acceptable: bool) -> str:
-    title = one_line(f"{case.status}: {what(case)}", LONGEST_TITLE)
+    title = one_line(f"{case.status}: {case.series}", LONGEST_TITLE)
     message = "\n".join([case.why or case.status, *particulars(case, acceptable=acceptable)])
     return _command(kind, title, clean(message, LONGEST_MESSAGE))
 

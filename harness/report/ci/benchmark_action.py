@@ -29,7 +29,8 @@ def _entries(one: Measured, better: str) -> Iterator[dict[str, Any]]:
             yield {
                 "name": one.name(metric), "unit": METRICS[metric].unit, "value": value,
                 **({"range": spread} if spread else {}),
-                "extra": f"record {record['record']}\ncommit {record['commit'].get('sha')}\n"
+                "extra": f"series {one.series(metric)}\n"
+                f"record {record['record']}\ncommit {record['commit'].get('sha')}\n"
                 f"hardware facts {record['environment'].get('hard_id')}",
             }  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree
 
 from harness.analyse.case import Case, Status, worst_first
-from harness.report.ci.told import clean, one_line, particulars, what
+from harness.report.ci.told import clean, one_line, particulars
 
 _ELEMENT: dict[Status, str] = {
     "regression": "failure", "errored": "error", "missing": "error", "refused": "error", "insufficient": "skipped",
@@ -39,7 +39,7 @@ def junit(cases: Sequence[Case], name: str, *, acceptable: bool = True) -> str:
 
 def _names(case: Case) -> tuple[str, str]:
     group = f"{case.place.suite}.{case.place.operation}"
-    return one_line(group, LONGEST_NAME), one_line(what(case), LONGEST_NAME)
+    return one_line(group, LONGEST_NAME), one_line(case.series, LONGEST_NAME)
 
 
 def _testcase(case: Case, lines: list[str], *, alone: bool) -> ElementTree.Element:

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from harness.analyse.case import ORDER, Case, worst_first
-from harness.report.case_words import change_in_words, unit_of
-from harness.report.ci.told import accept_command, one_line, what
+from harness.report.case_words import change_in_words, smallest_in_words, unit_of
+from harness.report.ci.told import accept_command, one_line
 from harness.report.numbers import pretty
 
 # GitHub takes 1 MiB for a step summary and 65 536 characters for a comment.
@@ -72,7 +72,7 @@ def _opening(ordered: Sequence[Case], title: str, facts: Sequence[str], limit: i
 def _row(case: Case, acceptable: bool) -> str:
     unit = unit_of(case)
     levels = [escaped(pretty(value, unit)) for value in (case.before, case.after)]
-    cells = [case.status, escaped(what(case)), *levels, escaped(change_in_words(case)), _reason(case, acceptable)]
+    cells = [case.status, escaped(case.series), *levels, escaped(change_in_words(case)), _reason(case, acceptable)]
     return f"| {' | '.join(cells)} |\n"
 
 
@@ -82,6 +82,8 @@ def _reason(case: Case, acceptable: bool) -> str:
         told.append(f"since {escaped(case.since)}")
     if case.suspects:
         told.append(f"changed at the same time: {escaped('; '.join(case.suspects))}")
+    if smallest := smallest_in_words(case):
+        told.append(escaped(smallest))
     if command := accept_command(case, acceptable=acceptable):
         told.append(f"if this is meant: {escaped(command)}")
     return "<br>".join(told)

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.analyse.case import COORDINATES
+from harness.analyse.case import COORDINATES, Place, series_id
 from harness.errors import UsageError
 from harness.report.ci.told import one_line
+from harness.results.nights import entry_of
 from harness.results.record import Record
 
 LONGEST_NAME = 500
@@ -18,16 +19,24 @@ _PARAMETERS = ("method", "model", "data", "precision", "hardware", "seed")
 
 @dataclass(frozen=True)
 class Measured:
-    """A record that is exported. ``short`` says what was measured and where, the same every time; ``name`` the metric
-    and the suite too: no two numbers of an export have one.
+    """A record that is exported. ``short`` says what was measured and where, the same every time; ``apart`` is the
+    step's id where another record has the same coordinates.
     """
 
     record: Record
     short: str
+    apart: str = ""
 
     def name(self, metric: str) -> str:
-        """``nightly/eval::inter_token_latency_seconds::generation_speed[base-embedded-source-fp32-cpu(threads=2)]``."""
-        return f"{one_line(self.record['suite'], 100)}/{self.record['operation']}::{metric}::{self.short}"
+        """``nightly: train lora @ embedded, source, fp32, cpu: wall_seconds``: the series as verdicts spell it.
+
+        No two numbers of an export have one name.
+        """
+        return f"{one_line(self.record['suite'], 100)}: {self.short}: {metric}"
+
+    def series(self, metric: str) -> str:
+        """The id of the series in ``harness history`` and ``harness gate``."""
+        return series_id(_place(self.record), metric, entry_of(self.record), self.apart)
 
 
 def measured(
@@ -60,13 +69,13 @@ def measured(
 
 def _named(records: Sequence[Record]) -> list[Measured]:
     """Records in the order of their names; where the coordinates do not tell two steps apart, the step's id does."""
-    names = {one["record"]: f"{_what(one)}[{parameters(one)}]" for one in records}
+    names = {one["record"]: one_line(_place(one).exactly(), LONGEST_NAME) for one in records}
     several = Counter((one["operation"], names[one["record"]]) for one in records)
     made = []
     for one in records:
         name = names[one["record"]]
         alone = several[(one["operation"], name)] == 1
-        made.append(Measured(one, name if alone else f"{name}#{one['step'][:8]}"))
+        made.append(Measured(one, name) if alone else Measured(one, f"{name}#{one['step'][:8]}", one["step"]))
     return sorted(made, key=lambda each: (each.record["operation"], each.short))
 
 
@@ -82,5 +91,5 @@ def coordinates(record: Record) -> dict[str, Any]:
     return {name: told.get(name) for name in COORDINATES}
 
 
-def _what(record: Record) -> str:
-    return one_line(record["coordinates"].get("task") or record["operation"], LONGEST_NAME)
+def _place(record: Record) -> Place:
+    return Place.of(record["suite"], record["step"], record["operation"], record["coordinates"])

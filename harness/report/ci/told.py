@@ -7,11 +7,8 @@ import shlex
 from typing import Any
 
 from harness import plain_text
-from harness.analyse.case import Case, Status
-from harness.report.case_words import change_in_words, levels_in_words
-from harness.report.numbers import pretty
-
-ACCEPTABLE: tuple[Status, ...] = ("regression", "missing")
+from harness.analyse.case import ACCEPTABLE, Case
+from harness.report.case_words import change_in_words, levels_in_words, smallest_in_words
 
 
 def clean(text: object, most: int | None = None) -> str:
@@ -28,11 +25,6 @@ def one_line(text: object, most: int | None = None) -> str:
     return clean(" ".join(str(text).split()), most)
 
 
-def what(case: Case) -> str:
-    """``train lora(rank=8) @ embedded, fp32, seed 0: tokens_per_second``."""
-    return f"{case.place.in_words()}: {case.metric}"
-
-
 def numbers(case: Case) -> str:
     """``6 790 -> 6 310 token/s (-7.1 %, [-7.9, -6.2] %)``; what is missing is left out."""
     levels, change = levels_in_words(case), change_in_words(case)
@@ -47,8 +39,8 @@ def in_json(told: dict[str, Any]) -> str:
 def particulars(case: Case, *, acceptable: bool = True) -> list[str]:
     """A line each: the numbers, since when, what changed at the same time, how to accept it; only what is known."""
     told = [numbers(case)] if numbers(case) else []
-    if case.smallest is not None:
-        told.append(f"smallest change that could have been found: {pretty(case.smallest, 'share')}")
+    if smallest := smallest_in_words(case):
+        told.append(smallest)
     if case.since is not None:
         told.append(f"since {case.since}")
     if case.suspects:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.analyse.case import Case, Place
+from harness.analyse.case import Case
 from harness.redaction import redacted
 from harness.report.ci.annotations import annotation_lines
 from harness.report.ci.junit import junit as junit_of
@@ -32,5 +32,4 @@ def write_outputs(
 
 def _masked(case: Case) -> Case:
     """A case without secrets; masked before it is escaped, which would hide them from whoever looks."""
-    told = redacted(case.to_dict())
-    return Case(**{**told, "place": Place(**told["place"]), "suspects": tuple(told["suspects"])})
+    return Case.from_dict(redacted(case.to_dict()))

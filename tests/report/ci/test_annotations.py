@@ -35,12 +35,12 @@ def test_the_kind_follows_the_status(make_case, status):
 
 def test_what_it_says(make_case):
     (line,) = annotation_lines([make_case("regression", suspects=("a: 1, b: 100%",))])
-    title = "regression%3A train lora(rank=8) @ embedded%2C fp32%2C seed 0%3A step_seconds"
+    title = "regression%3A train lora(rank=8) @ embedded%2C source%2C fp32%2C cpu(threads=2)%2C seed 0%3A step_seconds"
     assert line.startswith(f"::error title={title}::slower")
     assert "100%25" in line and "%0A" in line
     command, properties, message = read(line)
     assert command == "error"
-    assert properties == {"title": "regression: train lora(rank=8) @ embedded, fp32, seed 0: step_seconds"}
+    assert properties == {"title": "regression: train lora(rank=8) @ embedded, source, fp32, cpu(threads=2), seed 0: step_seconds"}
     assert message.splitlines() == [
         "slower since 3 nights", "100 ms -> 125 ms (+25 %, [20, 30] %)", "changed at the same time: a: 1, b: 100%",
         'if this is meant: harness accept 0a1b2c3d4e5f --reason "..."',

@@ -133,7 +133,7 @@ def test_rounds_are_the_samples_without_the_warm_up(synthetic, found, document):
         else:
             assert one["stats"]["data"] == record["samples"][metric]
         assert one["stats"]["mean"] == pytest.approx(statistics.fmean(one["stats"]["data"]))
-        assert one["fullname"].startswith(f"synthetic/{record['operation']}::{metric}::")
+        assert one["fullname"] == f"synthetic: {one['name']}: {metric}"
         assert one["extra_info"]["metrics"] == {k: v for k, v in record["metrics"].items() if v is not None}
         assert one["params"]["method"] == record["coordinates"]["method"]
     assert seen == {"step_seconds", "wall_seconds", "time_to_first_token_seconds", "inter_token_latency_seconds"}
@@ -174,7 +174,7 @@ def test_steps_of_older_plans_are_left_out(synthetic):
     plan = {"steps": [{"id": new["step"]}]}
     assert [one.record["step"] for one in measured("s", [old, new], {synthetic.INSTALLATION: plan})] == ["b" * 16]
     both = measured("s", [old, new], {})
-    assert [one.short for one in both] == [f"train[lora-embedded-source-fp32-cpu(threads=2)]#{n * 8}" for n in "ab"]
+    assert [one.short for one in both] == [f"train lora @ embedded, source, fp32, cpu(threads=2)#{n * 8}" for n in "ab"]
 
 
 def test_whose_records(synthetic):
@@ -210,11 +210,11 @@ def test_benchmark_action_gets_what_is_watched_in_that_direction(synthetic, foun
     assert entries and sorted(entry["value"] for entry in entries) == wanted
     assert len({entry["name"] for entry in entries}) == len(entries)
     for entry in entries:
-        metric = entry["name"].split("::")[1]
+        metric = entry["name"].rsplit(": ", 1)[1]
         assert entry["unit"] == METRICS[metric].unit
         assert all(isinstance(entry.get(name, ""), str) for name in ("name", "unit", "range", "extra"))
         assert isinstance(entry["value"], int | float)
-    ranged = {entry["name"].split("::")[1] for entry in entries if "range" in entry}
+    ranged = {entry["name"].rsplit(": ", 1)[1] for entry in entries if "range" in entry}
     assert ranged == {"lower": {"time_to_first_token_seconds"}, "higher": {"decode_tokens_per_second"}}[better]
 
 

@@ -72,7 +72,7 @@ def test_what_a_regression_says(make_case):
     case = make_case("regression", suspects=("torch 2.12 -> 2.13", "kernel 6.1 -> 6.2"), since="2026", smallest=0.04)
     found = parsed(junit([case], "nightly")).find(".//testcase")
     assert (found.get("classname"), found.get("name")) == (
-        "nightly.train", "train lora(rank=8) @ embedded, fp32, seed 0: step_seconds"
+        "nightly.train", "train lora(rank=8) @ embedded, source, fp32, cpu(threads=2), seed 0: step_seconds"
     )  # fmt: skip
     assert found.find("failure").attrib == {"message": "slower since 3 nights", "type": "regression"}
     body = found.find("failure").text
@@ -88,7 +88,7 @@ def test_only_what_can_be_accepted_says_how(make_case):
 
 
 def test_series_that_words_do_not_tell_apart_have_two_names(make_case):
-    cases = [make_case(data=name, id=name * 12) for name in ("a", "b")] + [make_case(method="base")]
+    cases = [make_case(step=name * 16, id=name * 12) for name in ("a", "b")] + [make_case(method="base")]
     names = [case.get("name") for case in parsed(junit(cases, "nightly")).iter("testcase")]
     assert len(set(names)) == 3
     assert sum(name.endswith(("[aaaaaaaaaaaa]", "[bbbbbbbbbbbb]")) for name in names) == 2
