@@ -2,17 +2,21 @@
 
 A technique is a file in ``harness/adapters/<group>/``, a task one in ``harness/tasks/``; its name is the file's name,
 its class the one ``Adapter`` (or ``Task``) defined in it. Packages add theirs through the entry-point groups
-``harness.adapters`` and ``harness.tasks``. ``HARNESS_PLUGINS="name=module,..."`` adds some for development and tests.
+``harness.adapters`` and ``harness.tasks``; ``harness --plugin MODULE_OR_FILE`` adds one that is not installed. Nothing
+else does: no variable, no suite and no folder names code that is run.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from harness import environments
@@ -21,8 +25,9 @@ from harness.errors import UsageError, did_you_mean
 from harness.parameters import build_params
 
 __all__ = [
-    "adapter_class", "adapter_names", "build_params", "forget", "group_of", "load_adapter", "load_task",
-    "missing_packages", "missing_software", "module_of", "refuses_here", "register", "task_class", "task_names",
+    "adapter_class", "adapter_names", "build_params", "digest_of", "forget", "group_of", "load_adapter", "load_task",
+    "missing_packages", "missing_software", "module_of", "plug_in", "refuses_here", "register", "task_class",
+    "task_names",
 ]  # fmt: skip
 
 # Where the name that is imported is not the name that is installed.
@@ -36,14 +41,49 @@ _registered: dict[str, str] = {}
 
 
 def register(name: str, module: str) -> None:
-    """Add a technique or task of this process under ``name``; ``module`` is ``package.module`` or ``...:Class``."""
+    """Add a technique or task of this process under ``name``; ``module`` is one as ``load_adapter`` takes it."""
     _registered[name] = module
     forget()
 
 
+def plug_in(text: str) -> None:
+    """Add what ``--plugin`` names to this process: a module (``package.module``, ``...:Class``) or a file (``x.py``).
+
+    Its name is the file's, or the module's last word. ``UsageError`` where it cannot be imported, defines neither one
+    technique nor one task, or has the name of something else.
+    """
+    file = Path(text).expanduser()
+    reference = str(file.absolute()) if file.suffix == ".py" else text
+    name = file.stem if file.suffix == ".py" else text.partition(":")[0].rpartition(".")[2]
+    if not name.isidentifier():
+        raise UsageError(f"--plugin {text}: '{name}' can be no name in a suite; call the file or module otherwise")
+    if name in _builtin_adapters() or name in _builtin_tasks():
+        raise UsageError(f"--plugin {text}: '{name}' is the harness's own; call the file or module otherwise")
+    if _registered.get(name, reference) != reference:
+        raise UsageError(f"--plugin {text}: '{name}' is named twice, the other is {_registered[name]}")
+    try:
+        module = _module(reference.partition(":")[0])
+    except UsageError as error:
+        raise UsageError(f"--plugin {text}: {error}") from None
+    except Exception as error:
+        told = f"{type(error).__name__}: {error}"
+        raise UsageError(f"--plugin {text} cannot be imported: {told}{_line_of(error, reference)}") from error
+    if not (_holds(reference, Adapter) or _holds(reference, Task)):
+        raise UsageError(f"--plugin {text}: {module.__name__} must define exactly one Adapter or one Task")
+    register(name, reference)
+
+
+def _line_of(error: Exception, file: str) -> str:
+    """The last line of the plug-in's own file on the way to an error, where there is one."""
+    import traceback
+
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f" (line {lines[-1]})" if lines else ""
+
+
 def forget() -> None:
-    """Read folders, entry points and ``HARNESS_PLUGINS`` anew at the next question."""
-    for cached in (_folder, _plugins, adapter_class, task_class, adapter_module, task_module):
+    """Read folders and entry points anew at the next question."""
+    for cached in (_folder, _digest, adapter_class, task_class, adapter_module, task_module):
         cached.cache_clear()
 
 
@@ -72,7 +112,7 @@ def task_class(name: str) -> type[Task]:
 @cache
 def adapter_module(name: str) -> str:
     """Module of the technique ``name``, as a job file carries it."""
-    module = _plugins().get(name) or _builtin_adapters().get(name) or _entry_points("harness.adapters").get(name)
+    module = _registered.get(name) or _builtin_adapters().get(name) or _entry_points("harness.adapters").get(name)
     if module is None:
         hint = did_you_mean(name, adapter_names())
         raise UsageError(f"unknown technique '{name}'{hint or '; `harness list` shows all'}")
@@ -82,7 +122,7 @@ def adapter_module(name: str) -> str:
 @cache
 def task_module(name: str) -> str:
     """Module of the task ``name``, as a job file carries it."""
-    module = _plugins().get(name) or _builtin_tasks().get(name) or _entry_points("harness.tasks").get(name)
+    module = _registered.get(name) or _builtin_tasks().get(name) or _entry_points("harness.tasks").get(name)
     if module is None:
         hint = did_you_mean(name, task_names())
         raise UsageError(f"unknown task '{name}'{hint or '; known are ' + ', '.join(task_names())}")
@@ -106,13 +146,24 @@ def group_of(name: str) -> str:
 
 
 def load_adapter(module: str) -> type[Adapter]:
-    """Import ``module`` (``package.module`` or ``package.module:Class``) and return the one technique in it."""
+    """Import ``module`` (``package.module``, ``package.module:Class``, ``/a/file.py``) and return its one technique."""
     return _load(module, Adapter)
 
 
 def load_task(module: str) -> type[Task]:
-    """Import ``module`` (``package.module`` or ``package.module:Class``) and return the one task in it."""
+    """Import ``module`` (as ``load_adapter`` takes it) and return the one task in it."""
     return _load(module, Task)
+
+
+def digest_of(kind: type[Any]) -> str | None:
+    """SHA-256 of the file that defines a plug-in, None for what is the harness's own, whose commit records tell."""
+    return None if kind.__module__.startswith("harness.") else _digest(kind.__module__)
+
+
+@cache
+def _digest(module: str) -> str | None:
+    file = sys.modules[module].__file__
+    return None if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
 
 
 def missing_packages(requires: Iterable[str]) -> list[str]:
@@ -152,17 +203,42 @@ def _installed(name: str) -> bool:
 
 def _load(reference: str, kind: type[Any]) -> type[Any]:
     module_name, _, class_name = reference.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise UsageError(f"no module '{module_name}' (needed for '{reference}'); is it on the path?") from None
+    module = _module(module_name)
     found = [getattr(module, class_name)] if class_name else list(_defined(module, kind))
     if len(found) != 1 or not issubclass(found[0], kind):
         names = ", ".join(item.__name__ for item in found) or "none"
         raise UsageError(f"{module_name} must define exactly one {kind.__name__}, it defines: {names}")
     return found[0]
+
+
+def _module(name: str) -> ModuleType:
+    """Import a module by its name, or the one file of a plug-in, whose folder gets on nobody's path."""
+    if name.endswith(".py"):
+        return _module_of_file(Path(name))
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise UsageError(f"no module '{name}'; is it on the path?") from None
+
+
+def _module_of_file(file: Path) -> ModuleType:
+    name = f"plugin_{file.stem}"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(file):
+        return known
+    if not file.is_file():
+        raise UsageError(f"there is no file {file}")
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
 
 
 def _defined(module: Any, kind: type[Any]) -> Iterator[type[Any]]:
@@ -191,19 +267,8 @@ def _builtin_tasks() -> dict[str, str]:
     return _folder(str(Path(__file__).parent / "tasks"), "harness.tasks")
 
 
-@cache
-def _plugins() -> dict[str, str]:
-    found: dict[str, str] = {}
-    for item in filter(None, (part.strip() for part in os.environ.get("HARNESS_PLUGINS", "").split(","))):
-        name, equals, module = item.partition("=")
-        if not (name and equals and module):
-            raise UsageError(f"HARNESS_PLUGINS: '{item}' must be name=module")
-        found[name.strip()] = module.strip()
-    return found | _registered
-
-
 def _plugin_names(kind: type[Any]) -> list[str]:
-    return [name for name, module in _plugins().items() if _holds(module, kind)]
+    return [name for name, module in _registered.items() if _holds(module, kind)]
 
 
 def _holds(reference: str, kind: type[Any]) -> bool:

@@ -30,7 +30,7 @@ from typing import Any
 
 import pytest
 
-from harness.catalogue import adapter_class
+from harness.catalogue import adapter_class, plug_in
 from harness.contract import Adapter, Budget, Checkpoint, Hardware, Job, TrainingSetup
 from harness.errors import DataError
 from harness.metrics import metric as declared
@@ -40,6 +40,15 @@ from harness.plan.expression import parse_call
 ROOT = Path(__file__).resolve().parents[1]
 TINY = {"hidden_size": 64, "intermediate_size": 128, "layers": 2, "heads": 4, "kv_heads": 2, "context": 128}
 VOCABULARY = 300
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--plugin", action="append", default=[], help="a technique or task to test, as for `harness`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for text in config.getoption("--plugin"):
+        plug_in(text)
 
 
 class TinyData:

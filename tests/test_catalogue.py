@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -62,19 +63,55 @@ def test_a_registered_technique_is_found_and_is_no_task():
     assert "fake" not in catalogue.task_names()
 
 
-def test_plugins_of_the_environment_variable_are_found(monkeypatch):
-    monkeypatch.setenv("HARNESS_PLUGINS", f"one={__name__}, scored={__name__}:FakeTask")
-    catalogue.forget()
-    assert catalogue.adapter_class("one") is Fake
-    assert catalogue.task_class("scored") is FakeTask
-    assert "scored" in catalogue.task_names()
+TECHNIQUE = "from harness.contract import Adapter\n\n\nclass Own(Adapter):\n    pass\n"
 
 
-def test_a_malformed_environment_variable_says_its_form(monkeypatch):
-    monkeypatch.setenv("HARNESS_PLUGINS", "nonsense")
-    catalogue.forget()
-    with pytest.raises(UsageError, match="'nonsense' must be name=module"):
-        catalogue.adapter_names()
+def test_a_plugin_is_one_file_or_one_module(tmp_path, monkeypatch):
+    """The file's folder gets on nobody's path: what lies beside it is not to be had."""
+    (tmp_path / "own_file.py").write_text(TECHNIQUE)
+    (tmp_path / "own_module.py").write_text(TECHNIQUE.replace("Adapter", "Task"))
+    catalogue.plug_in(str(tmp_path / "own_file.py"))
+    with pytest.raises(UsageError, match="no module 'own_module'"):
+        catalogue.plug_in("own_module:Own")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    catalogue.plug_in("own_module:Own")
+    assert catalogue.adapter_class("own_file").__name__ == "Own" and "own_file" not in catalogue.task_names()
+    assert catalogue.task_class("own_module").__name__ == "Own" and "own_module" not in catalogue.adapter_names()
+    assert catalogue.adapter_module("own_file") == str(tmp_path / "own_file.py")
+    text = (tmp_path / "own_file.py").read_bytes()
+    assert catalogue.digest_of(catalogue.adapter_class("own_file")) == hashlib.sha256(text).hexdigest()
+    assert catalogue.digest_of(catalogue.adapter_class("lora")) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("lora.py", TECHNIQUE, "'lora' is the harness's own"),
+        ("perplexity.py", TECHNIQUE, "'perplexity' is the harness's own"),
+        ("no name.py", TECHNIQUE, "'no name' can be no name in a suite"),
+        ("empty.py", "", "must define exactly one Adapter or one Task"),
+        ("two.py", TECHNIQUE + "class Second(Own):\n    pass\n", "must define exactly one Adapter or one Task"),
+        ("typo.py", "x = (", r"cannot be imported: SyntaxError: .*line 1"),
+        ("broken.py", "import json\njson.loads('')\n", r"cannot be imported: JSONDecodeError: .*\(line 2\)$"),
+        ("needs.py", "import no_such_package\n", r"cannot be imported: ModuleNotFoundError: .*\(line 1\)$"),
+        ("gone.py", None, "there is no file"),
+    ],
+)
+def test_a_plugin_that_is_none_is_one_line(tmp_path, name, text, told):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UsageError, match=rf"--plugin .*{told}"):
+        catalogue.plug_in(str(tmp_path / name))
+
+
+def test_two_plugins_of_one_name_are_refused(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.py").write_text(TECHNIQUE)
+    catalogue.plug_in(str(tmp_path / "a" / "mine.py"))
+    catalogue.plug_in(str(tmp_path / "a" / "mine.py"))
+    with pytest.raises(UsageError, match="'mine' is named twice"):
+        catalogue.plug_in(str(tmp_path / "b" / "mine.py"))
 
 
 def test_a_plugin_of_a_missing_module_is_one_clear_line():

@@ -1,6 +1,6 @@
 """What every technique and task must keep to, checked over every file in harness/adapters and harness/tasks unasked.
 
-Those of other packages, and those that HARNESS_PLUGINS names, are checked too (docs/howto/technique.md).
+Those of other packages, and those that ``--plugin`` names, are checked too (docs/howto/technique.md).
 """
 
 from __future__ import annotations

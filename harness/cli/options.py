@@ -9,12 +9,26 @@ import typer
 
 app = typer.Typer(
     name="harness",
-    help="Benchmark and compare LLM training and compression techniques.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+@app.callback()
+def before_a_command(
+    plugin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODULE_OR_FILE", help="add a technique or task that is not installed; repeatable"),
+    ] = None,
+) -> None:
+    """Benchmark and compare LLM training and compression techniques."""
+    for text in plugin or ():
+        from harness.catalogue import plug_in
+
+        plug_in(text)
+
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="a suite file, or the name of one in suites/")]
 Results = Annotated[Path, typer.Option(help="results folder")]

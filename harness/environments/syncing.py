@@ -38,7 +38,8 @@ def sync(name: str, say: Say = lambda text: None) -> bool:
         _clear(home)
         log = environments.root() / f"{name}.log"
         log.unlink(missing_ok=True)
-        _run([sys.executable, "-m", "venv", "--without-pip", str(home)], log, {}, f"cannot make environment '{name}'")
+        made = [sys.executable, "-P", "-m", "venv", "--without-pip", str(home)]
+        _run(made, log, {}, f"cannot make environment '{name}'")
         _layer_over_main(home)
         for item in wanted.install:
             said = ", ".join(item.packages) if len(item.packages) < 4 else f"{len(item.packages)} packages"
@@ -107,7 +108,8 @@ def _layer_over_main(home: Path) -> None:
 
 def _pip(name: str, item: Install, log: Path) -> None:
     python = str(environments.interpreter(name))
-    command = [sys.executable, "-m", "pip", "--python", python, "install", "--no-input", "--disable-pip-version-check"]
+    pip = [sys.executable, "-P", "-m", "pip", "--python", python]
+    command = [*pip, "install", "--no-input", "--disable-pip-version-check"]
     variables = dict(item.variables)
     if item.compiled:
         variables["PIP_CACHE_DIR"] = str(build_cache(item.variables))
@@ -118,7 +120,7 @@ def _pip(name: str, item: Install, log: Path) -> None:
 def _import(wanted: Definition, log: Path) -> None:
     """Import what the environment is for: one that installs and does not import is not ready."""
     code = "import importlib, sys; [importlib.import_module(name) for name in sys.argv[1:]]"
-    command = [str(environments.interpreter(wanted.name)), "-c", code, *wanted.imports]
+    command = [str(environments.interpreter(wanted.name)), "-P", "-c", code, *wanted.imports]
     _run(
         command, log, environments.variables(wanted.name, 1),
         f"environment '{wanted.name}' was installed and does not import",

@@ -53,8 +53,10 @@ class ResolvedCall:
         return canonical_json(found | ({"revision": revision} if revision else {}))
 
     def document(self) -> dict[str, Any]:
-        """What a job file says of it."""
-        return {"name": self.name, "module": self.module, "params": dict(self.complete)}
+        """What a job file says of it; a plug-in's also which code it is."""
+        digest = catalogue.digest_of(self.kind)
+        own = {} if digest is None else {"sha256": digest}
+        return {"name": self.name, "module": self.module, "params": dict(self.complete)} | own
 
 
 @dataclass(frozen=True, eq=False)

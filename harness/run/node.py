@@ -26,7 +26,7 @@ from harness.run.claims import Claims
 from harness.run.environment import commit_facts, environment_of
 from harness.run.launcher import read_job, run_job, terminable
 from harness.run.log import tail
-from harness.run.processes import PR_SET_PDEATHSIG, set_process_option
+from harness.run.processes import PR_SET_PDEATHSIG, of_harness, set_process_option
 from harness.run.service import ServerGone
 from harness.run.supervise import KILL_SECONDS, TERM_SECONDS, Terminated
 
@@ -67,7 +67,9 @@ def carry_out(job_file: str, turns: bool, variables: Mapping[str, str]) -> Told:
     if not _appears(Path(job_file)):
         return {"blind": True}
     output = Path(job_file).with_suffix(".node")
-    command = [sys.executable, "-m", "harness.run.node", job_file, str(os.getpid()), *(["turns"] if turns else [])]
+    command = of_harness(
+        sys.executable, "harness.run.node", job_file, str(os.getpid()), *(["turns"] if turns else [])
+    )
     with output.open("wb") as log:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **variables},

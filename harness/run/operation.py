@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.catalogue import load_adapter, load_task
+from harness.catalogue import digest_of, load_adapter, load_task
 from harness.contract import Adapter, Budget, Checkpoint, Dataset, Hardware, Job, Named, TrainingSetup
 from harness.errors import DataError, StepError
 from harness.parameters import build_params
@@ -93,6 +93,8 @@ def _imports(plugin: Any, operation: str) -> tuple[str, ...]:
 
 def _built(load: Callable[[str], type[Any]], spec: Mapping[str, Any]) -> Any:
     plugin = load(spec["module"])
+    if "sha256" in spec and digest_of(plugin) != spec["sha256"]:
+        raise StepError(f"the plug-in {spec['name']} is another one here than it was when this was planned: plan again")
     return plugin(build_params(plugin.Params, spec["params"], owner=spec["name"]))
 
 

@@ -9,11 +9,24 @@ import contextlib
 import ctypes
 import os
 import signal
+import sys
 from pathlib import Path
+
+import harness
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 _TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def of_harness(python: str, module: str, *arguments: str) -> list[str]:
+    """The command that runs a module of the harness, and imports nothing from the folder that it is started in.
+
+    ``python -m`` would: a file ``select.py`` beside a suite would be run, which nobody named. The harness's own folder
+    is an exception, for a checkout that is not installed.
+    """
+    own = Path("harness/__init__.py").absolute() == Path(harness.__file__) and not sys.flags.safe_path
+    return [python, *([] if own else ["-P"]), "-m", module, *arguments]
 
 
 def set_process_option(option: int, value: int) -> None:

@@ -20,6 +20,7 @@ from harness.contract import Checkpoint, Job
 from harness.errors import InvalidMeasurement, StepError
 from harness.run.environment import thread_environment, threads_of
 from harness.run.meter import Meter
+from harness.run.processes import of_harness
 
 LAUNCH = "launch"
 EXIT_CODES = "exit_codes.json"
@@ -57,7 +58,7 @@ def train_on_ranks(job: Mapping[str, Any], request: Job, meter: Meter) -> Checkp
 
 
 def _command(ranks: int, file: Path) -> list[str]:
-    launcher = [sys.executable, "-m", "harness.run.torchrun", str(file.with_name(EXIT_CODES))]
+    launcher = of_harness(sys.executable, "harness.run.torchrun", str(file.with_name(EXIT_CODES)))
     meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{HOST}:0", "--local-addr", HOST]
     return [*launcher, "--nproc-per-node", str(ranks), *meeting, "--module", "harness.run.rank", str(file)]
 
@@ -67,7 +68,9 @@ def _environment(job: Mapping[str, Any], ranks: int) -> dict[str, str]:
     share = max(1, threads_of(job["hardware"]) // ranks)
     network = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo", "MASTER_ADDR": HOST}
     path = os.pathsep.join(dict.fromkeys(filter(None, sys.path)))
-    return {**os.environ, **thread_environment({**job["hardware"], "threads": share}), **network, "PYTHONPATH": path}
+    safe = {"PYTHONSAFEPATH": "1"} if sys.flags.safe_path else {}  # torchrun starts the ranks by ``python -m``
+    own = thread_environment({**job["hardware"], "threads": share}) | network | safe
+    return {**os.environ, **own, "PYTHONPATH": path}
 
 
 def _told(file: Path) -> dict[str, Any] | None:

@@ -29,6 +29,7 @@ from harness.run.processes import (
     descendants,
     kill_all,
     kill_group,
+    of_harness,
     set_process_option,
 )
 
@@ -128,7 +129,7 @@ def _become_worker(request: Mapping[str, Any], started: float, server: int) -> N
         with contextlib.suppress(PermissionError):
             os.setsid()
         if "spawn" in request:
-            os.execv(request["python"], [request["python"], "-m", "harness.run.worker", request["spawn"]])
+            os.execv(request["python"], of_harness(request["python"], "harness.run.worker", request["spawn"]))
         map_again(_library_pages)
         # By name: the worker is imported by nobody (the import rules), this process becomes one.
         status = importlib.import_module("harness.run.worker").main(request["fork"], started)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from harness.errors import StepError
-from harness.run.processes import kill_all, started_with
+from harness.run.processes import kill_all, of_harness, started_with
 
 START_SECONDS = 300.0
 GONE_SECONDS = 5.0
@@ -39,7 +39,7 @@ class Service:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [python, "-m", "harness.run.server", *preload],
+                of_harness(python, "harness.run.server", *preload),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,

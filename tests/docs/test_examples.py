@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -35,14 +34,10 @@ def written(block: Callable[..., str], tmp_path: Path) -> Callable[..., None]:
     return write
 
 
-def plugin(name: str) -> dict[str, str]:
-    return {"HARNESS_PLUGINS": f"{name}={name}"}
-
-
 @every_plugin
 def test_a_plug_in_is_planned(page: str, name: str, written: Any, follow: Any) -> None:
     written(page, name)
-    done = follow(f"harness plan {name}.yaml", **plugin(name))
+    done = follow(f"harness --plugin {name}.py plan {name}.yaml")
     assert done.returncode == 0, done.stderr
     assert " 0 skipped" in done.stdout and f"{name}" in done.stdout and "compress" in done.stdout
 
@@ -50,11 +45,8 @@ def test_a_plug_in_is_planned(page: str, name: str, written: Any, follow: Any) -
 @every_plugin
 def test_a_plug_in_goes_through_the_contract(page: str, name: str, written: Any, follow: Any, tmp_path: Path) -> None:
     written(page, name)
-    paths = os.pathsep.join(map(str, (tmp_path, ROOT)))
-    done = follow(
-        f"python -m pytest tests/test_contract.py -k {name} -q -p no:cacheprovider", cwd=ROOT, PYTHONPATH=paths,
-        **plugin(name),
-    )  # fmt: skip
+    asked = f"--plugin {tmp_path / name}.py -k {name} -q -p no:cacheprovider"
+    done = follow(f"python -m pytest tests/test_contract.py {asked}", cwd=ROOT)
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 7
 
@@ -63,16 +55,15 @@ def test_a_plug_in_that_breaks_the_contract_fails(written: Any, follow: Any, tmp
     written("technique.md", "prune")
     file = tmp_path / "prune.py"
     file.write_text(file.read_text().replace('"share of a layer\'s weights that is set to zero"', '""'))
-    paths = os.pathsep.join(map(str, (tmp_path, ROOT)))
-    line = "python -m pytest tests/test_contract.py -k 'explained and prune' -q -p no:cacheprovider"
-    assert "share has no help" in follow(line, cwd=ROOT, PYTHONPATH=paths, **plugin("prune")).stdout
+    line = f"python -m pytest tests/test_contract.py --plugin {file} -k 'explained and prune' -q -p no:cacheprovider"
+    assert "share has no help" in follow(line, cwd=ROOT).stdout
 
 
 @pytest.mark.slow
 @every_plugin
 def test_a_plug_in_is_measured(page: str, name: str, written: Any, follow: Any, tmp_path: Path) -> None:
     written(page, name)
-    done = follow(f"harness run {name}.yaml", **plugin(name))
+    done = follow(f"harness --plugin {name}.py run {name}.yaml")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "reports" / name / "README.md").is_file()
     records = Store(tmp_path / "results").records(name).records
@@ -89,13 +80,13 @@ def test_a_plug_in_is_measured(page: str, name: str, written: Any, follow: Any, 
 
 
 @pytest.mark.slow
-def test_the_test_of_the_technique_passes(block: Any, written: Any, tmp_path: Path, monkeypatch: Any, run: Any,
-                                          llama: Any, open_live: Any) -> None:  # fmt: skip
+def test_the_test_of_the_technique_passes(
+    block: Any, written: Any, tmp_path: Path, run: Any, llama: Any, open_live: Any
+) -> None:
     from harness import catalogue
 
     written("technique.md", "prune")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    catalogue.register("prune", "prune")
+    catalogue.plug_in(str(tmp_path / "prune.py"))
     names: dict[str, Any] = {}
     try:
         exec(compile(block("howto/technique.md", "python", 1), "technique.md", "exec"), names)
@@ -103,7 +94,7 @@ def test_the_test_of_the_technique_passes(block: Any, written: Any, tmp_path: Pa
     finally:
         catalogue._registered.pop("prune")
         catalogue.forget()
-        sys.modules.pop("prune", None)
+        sys.modules.pop("plugin_prune", None)
 
 
 def test_the_claims_of_the_how_to_get_their_verdicts(block: Any, tmp_path: Path) -> None:

@@ -356,19 +356,13 @@ def test_a_failing_step_that_shows_its_secrets(
     from harness.plan.suite import load_text
     from harness.run.launcher import run
 
-    module = tmp_path / "modules" / "leaky_technique.py"
+    module = tmp_path / "modules" / "leaky.py"
     module.parent.mkdir()
     module.write_text(LEAKY)
     planted = tmp_path / "planted.json"
     planted.write_text(json.dumps(PLANTED))
-    for name, value in {
-        "PLANTED_FILE": planted,
-        "HARNESS_PLUGINS": "leaky=leaky_technique",
-        "PYTHONPATH": module.parent,
-    }.items():
-        monkeypatch.setenv(name, str(value))
-    monkeypatch.syspath_prepend(str(module.parent))
-    catalogue.forget()
+    monkeypatch.setenv("PLANTED_FILE", str(planted))
+    catalogue.plug_in(str(module))
     store = Store(tmp_path / "results")
     made = plan(load_text(f"model: none\nmethod: leaky\nquestion: {json.dumps(PLANTED['url'])}\n", file="leaky.yaml"))
     store.write_plan("leaky", made.to_dict())
@@ -380,6 +374,7 @@ def test_a_failing_step_that_shows_its_secrets(
         canary=False,
         command=["harness", "run", "--token", SECRETS["flag"], *PLANTED.values()],
     )
+    catalogue._registered.pop("leaky")
     catalogue.forget()
     (failed,) = store.records("leaky").records
     assert (
