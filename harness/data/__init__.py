@@ -13,13 +13,13 @@ from typing import Any
 
 from harness.contract import Dataset
 from harness.data import hub, local, source
-from harness.data.columns import columns_of, views_from
+from harness.data.columns import check_chat, columns_of, views_from
 from harness.data.prepared import PreparedDataset, write_prepared
 from harness.data.splits import SPLITS
 from harness.errors import DataError, did_you_mean
 
 KINDS = ("source", "local", "hub")
-_IDENTITY = ("kind", "id", "revision", "commit", "subset", "columns", "view", "fingerprint")
+_IDENTITY = ("kind", "id", "revision", "commit", "subset", "columns", "view", "chat", "fingerprint")
 
 
 def views_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
@@ -28,6 +28,7 @@ def views_of(spec: Mapping[str, Any]) -> tuple[str, ...]:
     if kind == "source":
         return source.VIEWS
     views = views_from(columns_of(spec), spec.get("view"))
+    check_chat(spec, views)
     (local.check_local if kind == "local" else hub.check_hub)(spec)
     return views
 

@@ -1,8 +1,10 @@
 """What the fields of each view are called, and how the columns of a file or hub data set fill them.
 
 ``columns`` of a spec maps a field to a column: ``{prompt: question, answer: answer}``. A list of columns is joined by
-line breaks, empty ones left out. The fields that are mapped decide which views there are. A prompt of the view
-``pairs`` may be a conversation, and its sides messages.
+line breaks, empty ones left out. The fields that are mapped decide which views there are. A prompt of the views
+``instructions`` and ``pairs`` may be a conversation, and what answers it messages, or the whole conversation: its last
+message is the answer. ``chat: true`` makes a user's message of a prompt that is text, so that it is read as a
+conversation too: by the chat template of a model that has one.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.data.conversations import conversation, last_message
+from harness.data.conversations import asked_of, conversation, last_message, said_by_user
 from harness.errors import DataError, did_you_mean
 
 VIEW_FIELDS: dict[str, tuple[str, ...]] = {
@@ -25,6 +27,7 @@ VIEW_FIELDS: dict[str, tuple[str, ...]] = {
 FIELDS = tuple(dict.fromkeys(field for fields in VIEW_FIELDS.values() for field in fields))
 # What stands between a source and its target, where one model reads both as one text.
 SOURCE_END = "\n"
+ASKING = ("instructions", "pairs")  # views whose prompts may be conversations
 KEY_FIELDS = ("prompt", "source", "text")  # what is asked: items that share it must share a split
 
 Columns = Mapping[str, Any]
@@ -44,6 +47,11 @@ def columns_of(spec: Mapping[str, Any]) -> dict[str, Any]:
         if not (isinstance(column, str) or _is_list_of_names(column)):
             raise DataError(f"columns: '{field}' must be the name of a column or a list of names, not {column!r}")
     return columns
+
+
+def read_as(spec: Mapping[str, Any], columns: Columns) -> dict[str, Any]:
+    """What beside the rows decides the items, for a fingerprint: the mapping, and whether prompts become messages."""
+    return {**columns, "chat": True} if spec.get("chat") else dict(columns)
 
 
 def views_from(columns: Columns, view: str | None = None) -> tuple[str, ...]:
@@ -80,15 +88,24 @@ def used_columns(columns: Columns) -> tuple[str, ...]:
 def key_of(row: Mapping[str, Any], columns: Columns) -> str:
     """What decides a row's split: what is asked, so that two answers to one question stay together."""
     field = next((name for name in KEY_FIELDS if name in columns), next(iter(columns)))
-    return str(_joined(row, columns[field]))
+    value = _joined(row, columns[field])
+    return str(asked_of(value) if field == "prompt" and isinstance(value, list) else value)
 
 
-def item_of(row: Mapping[str, Any], columns: Columns, view: str, where: str) -> Any:
+def check_chat(spec: Mapping[str, Any], views: Iterable[str]) -> None:
+    """Raise ``DataError`` where a spec says ``chat`` and no view has a prompt that could be a message."""
+    if spec.get("chat") and not set(ASKING) & set(views):
+        raise DataError(f"chat: is for prompts of the views {' and '.join(ASKING)}, this has: {', '.join(views)}")
+
+
+def item_of(row: Mapping[str, Any], columns: Columns, view: str, where: str, chat: bool = False) -> Any:
     """Return a row as an item of ``view``, or None where one of its texts is empty; ``where`` names it in errors."""
     item: dict[str, Any] = {}
     for field in VIEW_FIELDS[view]:
         value = _joined(row, columns[field])
         item[field] = _read(view, field, value, f"{where}, column '{columns[field]}'")
+    if chat and view in ASKING and item["prompt"]:
+        item["prompt"] = said_by_user(item["prompt"])
     if view == "pairs":
         return item  # an empty side is told to whoever trains on it: it is a fault of the data
     if not all(item[field] for field in item if field != "label"):
@@ -110,8 +127,10 @@ def _read(view: str, field: str, value: Any, where: str) -> Any:
         return str(value)
     if value is None:
         return ""
-    if view == "pairs" and not isinstance(value, str):
-        return conversation(value, where) if field == "prompt" else last_message(value, where)
+    if view in ASKING and not isinstance(value, str):
+        if field == "prompt":
+            return conversation(asked_of(value) if view == "instructions" else value, where)
+        value = last_message(value, where)
     if not isinstance(value, str):
         raise DataError(f"{where} holds {type(value).__name__}, not text")
     return value if value.strip() else ""

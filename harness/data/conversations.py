@@ -28,6 +28,19 @@ def last_message(value: Any, where: str) -> str:
     return last["content"]
 
 
+def asked_of(value: Any) -> Any:
+    """The messages up to the assistant's last one, where the answer stands in the conversation itself."""
+    if not isinstance(value, list) or not value or not isinstance(value[-1], Mapping):
+        return value
+    last = value[-1].get("role", value[-1].get("from"))
+    return value[:-1] if isinstance(last, str) and ROLES.get(last) == "assistant" else value
+
+
+def said_by_user(prompt: str | list[Message]) -> list[Message]:
+    """A prompt as a conversation: text is one message of the user."""
+    return [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+
+
 def _message(message: Any, where: str) -> Message:
     if not isinstance(message, Mapping):
         raise DataError(f"{where} holds {type(message).__name__}, not text or messages")

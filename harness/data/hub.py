@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harness.data.columns import check_columns, columns_of, used_columns
+from harness.data.columns import check_columns, columns_of, read_as, used_columns
 from harness.data.prepared import PreparedDataset, write_prepared
 from harness.data.rows import RowsDataset, Splits
 from harness.data.splits import SPLITS
@@ -143,7 +143,8 @@ def _use_local_files(builder: Any, asked: Fetch) -> None:
 def _dataset(spec: Mapping[str, Any], found: Mapping[str, Any]) -> RowsDataset:
     columns = columns_of(spec)
     splits = _rows(spec, found, columns)
-    return RowsDataset(str(spec["id"]), _fingerprint(splits, columns), lambda: splits, columns, spec.get("view"))
+    mark = _fingerprint(splits, read_as(spec, columns))
+    return RowsDataset(str(spec["id"]), mark, lambda: splits, columns, spec.get("view"), bool(spec.get("chat")))
 
 
 def _fingerprint(splits: Splits, columns: Mapping[str, Any]) -> str:

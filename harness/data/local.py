@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from harness.data.columns import columns_of
+from harness.data.columns import columns_of, read_as
 from harness.data.rows import TEST_SHARE, VALIDATION_SHARE, Row, RowsDataset, Splits
 from harness.data.splits import SPLITS, split_of
 from harness.errors import DataError, did_you_mean
@@ -50,8 +50,9 @@ def open_local(spec: Mapping[str, Any]) -> RowsDataset:
     first = next(iter(files.values()))
     columns = {"text": "text"} if format_of(first, given) == "text" else columns_of(spec)
     return RowsDataset(
-        first.name, _fingerprint(files, columns), lambda: _read(files, given), columns, spec.get("view")
-    )
+        first.name, _fingerprint(files, read_as(spec, columns)), lambda: _read(files, given), columns, spec.get("view"),
+        bool(spec.get("chat")),
+    )  # fmt: skip
 
 
 def format_of(path: Path, given: str | None) -> str:

@@ -37,10 +37,12 @@ class RowsDataset:
         read: Callable[[], Splits],
         columns: Mapping[str, Any],
         view: str | None = None,
+        chat: bool = False,
     ) -> None:
         self.name = name
         self.fingerprint = fingerprint
         self.columns = columns
+        self.chat = chat
         self._views = views_from(columns, view)
         self._read = read
         self._items: dict[tuple[str, str], list[Any]] = {}
@@ -64,7 +66,10 @@ class RowsDataset:
             rows = self._splits.get(split, [])
             if rows:
                 check_columns(self.columns, rows[0], f"data '{self.name}'")
-            made = (item_of(row, self.columns, name, f"{where} {index}") for index, row in enumerate(rows, start=1))
+            made = (
+                item_of(row, self.columns, name, f"{where} {index}", self.chat)
+                for index, row in enumerate(rows, start=1)
+            )
             self._items[name, split] = [item for item in made if item is not None]
         return list(self._items[name, split])
 

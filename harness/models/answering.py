@@ -8,6 +8,9 @@ continuation together have more than the context. Where there is no context, or 
 beginning-of-text token stands in front (the end-of-text token without one), *whether or not the tokenizer has put one
 already*: of such a text the first is context and the second is scored. What is too long loses its first tokens.
 
+By ``apply_chat_template`` prompts become messages, solved examples turns of their own, as by lm-eval's ``hf`` model: of
+a template that refuses a system's message it is left out.
+
 ``harness``: the same but for two things. A text has one beginning: no special token is put before a text that is scored
 as a whole but the one in front, which is not scored. And where there is no context, nothing separates the continuation
 from it: the task's ``target_delimiter`` is left out.
@@ -24,6 +27,7 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 
 from harness.data.task_file import sampling
 from harness.errors import StepError
+from harness.models.chat import rendered, template_mark
 from harness.models.continuations import Pair, continuations
 
 LONGEST_ANSWER = 256  # tokens, where a task says nothing
@@ -42,10 +46,32 @@ class ScorerModel(LM):  # type: ignore[misc]
         self._delimiter = delimiter
         tokenizer = scorer.tokenizer
         own = scorer.bos_id if self._one_start else tokenizer.bos_token_id
+        self.tokenizer = tokenizer
+        self.systems_left_out = 0
         self._start = tokenizer.eos_token_id if own is None else own
         if self._start is None:
             raise StepError("the tokenizer has neither a beginning-of-text nor an end-of-text token")
         self._written_start = tokenizer.decode(self._start)
+
+    def as_conversations(self) -> dict[str, Any]:
+        """What lm-eval's ``build_all_requests`` is told for prompts by the tokenizer's chat template."""
+        return {"apply_chat_template": True, "fewshot_as_multiturn": True, "chat_template": self.apply_chat_template}
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """A conversation as text, up to where the answer begins, or within the answer that it ends with."""
+        options = {"add_generation_prompt": add_generation_prompt, "continue_final_message": not add_generation_prompt}
+        without = [message for message in chat_history if message["role"] != "system"]
+        try:
+            return rendered(chat_history, self.tokenizer, **options)
+        except StepError:
+            if without == chat_history:
+                raise
+        self.systems_left_out += 1
+        return rendered(without, self.tokenizer, **options)
+
+    def template(self) -> dict[str, Any]:
+        """Which chat template was applied, and from how many prompts a system's message was left out, for a record."""
+        return {"template": template_mark(self.tokenizer), "systems_left_out": self.systems_left_out}
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Sum of log-probabilities of each continuation given its context, and whether it is the likeliest text."""

@@ -75,7 +75,10 @@ def view_and_columns(file: Path) -> tuple[str, dict[str, str | list[str]]]:
     if present is None:
         return "text", {"text": "text"}
     named = {field: next((name for name in names if name in present), None) for field, names in ALIASES.items()}
+    talk = next((name for name in ("messages", "conversations") if name in present), None)
     for view, look in LOOKS.items():
+        if view == "instructions" and talk is not None:
+            return view, {"prompt": talk, "answer": talk}
         columns: dict[str, str | list[str]] = {field: name for field in look.fields if (name := named[field])}
         if len(columns) < len(look.fields):
             continue

@@ -189,7 +189,7 @@ def data_source(word: str, named: Mapping[str, DataSource], folder: Path) -> Dat
 
 def named_data(word: str, given: Mapping[str, Any], folder: Path) -> DataSource:
     """A data set of the suite: local files (their content enters the identity) or one of the hub."""
-    rest = {key: value for key, value in given.items() if key not in ("path", "hub")}
+    rest = {key: value for key, value in given.items() if key not in ("path", "hub") and value is not False}
     if "hub" in given:
         check_hub(given["hub"], given.get("revision") or "main", DataError)
         found = {"kind": "hub", "id": given["hub"], "revision": "main"} | rest

@@ -110,6 +110,7 @@ class DataForm(_Form):
     format: str | None = Field(None, description="text, jsonl, json, csv, tsv or parquet; by the ending if not given")
     columns: dict[str, str | list[str]] | None = Field(None, description="field of a view: column of the data")
     view: str | None = Field(None, description="the only view that the data offers; by its columns if not given")
+    chat: bool | None = Field(None, description="prompts are messages: read by the model's chat template")
     split: dict[str, str] | None = Field(None, description="split: file, or split: the hub's name of it")
 
     @model_validator(mode="after")

@@ -52,6 +52,7 @@ class JudgedGeneration(Task):
 
     def score(self, scorer: Any, job: Job) -> None:
         """Sample one answer for each prompt, then ask the judge, the reward model and the reference about them."""
+        from harness.models.chat import tell_rendering
         from harness.models.sampling import sample
         from harness.training.preferences import prompts_that_fit
 
@@ -60,6 +61,7 @@ class JudgedGeneration(Task):
             room = min(given.length, scorer.max_length) - given.new_tokens
             prompts, long = prompts_that_fit(job.data, scorer.tokenizer, room, given.split, limit=given.items)
             job.meter.observe("items", {"scored": len(prompts), "left_out": long})
+            tell_rendering(job.meter, job.data.view("pairs", given.split), scorer.tokenizer)
         with job.meter.span("generate"):
             ids = [prompt for _, prompt in prompts]
             answers = sample(
@@ -80,8 +82,8 @@ class JudgedGeneration(Task):
     ) -> list[float]:
         """The judge's score of each answer; it reads text, by its own tokenizer. Its accuracy is told too."""
         from harness.models.reward import alignment_tokenizer
-        from harness.training.examples import tokenize
-        from harness.training.preferences import accuracy, half_for_ties, preference_pairs, prompt_ids
+        from harness.training.examples import prompt_ids, tokenize
+        from harness.training.preferences import accuracy, half_for_ties, preference_pairs
 
         if "reward" not in judge.parts:
             raise StepError("the judge is no reward model: name a method that ends with reward_model")

@@ -50,6 +50,10 @@ class LmEval(Task):
         filter: str | None = param(None, "which of the task's filters decides an answer; null: its first")
         metric: str | None = param(None, "the one metric of the task that is reported; null: all")
         functions: bool = param(False, "run the Python that a task file names with !function")
+        chat_template: str = param(
+            "none", "auto: prompts as messages by the tokenizer's chat template, where it has one",
+            choices=("none", "auto"), neutral="none",
+        )  # fmt: skip
 
     def named(self, folder: Path) -> Named:
         """The task's file by its content, or the version of lm-eval that a name stands for."""
@@ -77,9 +81,10 @@ class LmEval(Task):
         with job.meter.span("data"):
             task = self._task(job)
             self._reported(task, list(task.aggregation()))
-            task.build_all_requests(limit=self.params.limit)
+            model = ScorerModel(scorer, self.params.rules, task.get_config("target_delimiter") or "")
+            talks = self.params.chat_template == "auto" and bool(model.tokenizer.chat_template)
+            task.build_all_requests(limit=self.params.limit, **(model.as_conversations() if talks else {}))
             requests = task_results.by_type(task.instances)
-        model = ScorerModel(scorer, self.params.rules, task.get_config("target_delimiter") or "")
         for kind, asked in requests.items():
             with job.meter.span("generate" if kind == "generate_until" else "score"):
                 answers = getattr(model, kind)(asked)
@@ -91,6 +96,8 @@ class LmEval(Task):
         observed = {"name": task.config.task, "version": task.VERSION, "output_type": task.OUTPUT_TYPE,
                     "requests": sum(map(len, requests.values())), "contexts_truncated": model.truncated,
                     "shots": task.get_config("num_fewshot"), "rules": self.params.rules}  # fmt: skip
+        if self.params.chat_template == "auto":
+            observed["chat_template"] = model.template() if talks else "the tokenizer has none"
         job.meter.observe("lm_eval", observed)
 
     def fetch(self, named: Named | None) -> None:

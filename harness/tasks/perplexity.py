@@ -69,6 +69,7 @@ class Perplexity(Task):
 
     def _held_out(self, scorer: Any, job: Job) -> list[Scored]:
         from harness.errors import DataError
+        from harness.models.chat import tell_rendering
         from harness.training.examples import answers_to_score, text_to_score
 
         params, lengths = self.params, scorer.token_bytes()
@@ -79,6 +80,7 @@ class Perplexity(Task):
             )
         else:
             items = job.data.view("instructions", params.split)
+            tell_rendering(job.meter, items, scorer.tokenizer)
             found = answers_to_score(items, scorer.tokenizer, lengths, length, params.windows)
         if not found:
             raise DataError(f"data set '{job.data.name}' has nothing to score in view '{params.view}'")

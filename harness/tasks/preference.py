@@ -38,12 +38,14 @@ class Preference(Task):
 
     def score(self, scorer: Any, job: Job) -> None:
         """Score both sides of every pair."""
+        from harness.models.chat import tell_rendering
         from harness.training.preferences import accuracy, answer_log_probabilities, half_for_ties, preference_pairs
 
         with job.meter.span("data"):
             length = min(self.params.length, scorer.max_length)
             found = preference_pairs(job.data, scorer.tokenizer, length, self.params.split, limit=self.params.items)
             found.tell(job.meter, "pairs")
+            tell_rendering(job.meter, job.data.view("pairs", self.params.split), scorer.tokenizer)
             pairs = found.found
         with job.meter.span("score"):
             own = answer_log_probabilities(scorer.model, pairs, scorer.precision)

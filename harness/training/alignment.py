@@ -16,6 +16,7 @@ from typing import Any
 
 from harness.contract import Checkpoint, Job, TrainingSetup
 from harness.errors import InvalidMeasurement
+from harness.models.chat import tell_rendering
 from harness.models.reward import alignment_tokenizer, open_reward_model, rewards
 from harness.models.scoring import IGNORED, token_bytes
 from harness.training.change import all_weights, finished, merged_first, open_or_make, parts_made, save
@@ -190,6 +191,7 @@ def _answers(job: Job, tokenizer: Any, setup: TrainingSetup, view: str) -> tuple
     if view == "instructions":
         examples = instruction_examples(job.data, tokenizer, setup.sequence_length, view)
         items = job.data.view(view, "validation")
+        tell_rendering(job.meter, items, tokenizer)
         return examples, answers_to_score(items, tokenizer, lengths, setup.sequence_length, VALIDATION_PAIRS)
     pairs, held_out = _pairs(job, tokenizer, setup, job.params.half)
     examples = [{"input_ids": pair.prompt + pair.chosen, "labels": [IGNORED] * len(pair.prompt) + pair.chosen}
@@ -207,6 +209,7 @@ def _pairs(job: Job, tokenizer: Any, setup: TrainingSetup, half: str) -> tuple[l
     length = setup.sequence_length
     found: Pairs = preference_pairs(job.data, tokenizer, length, "train", half)
     found.tell(job.meter, "pairs")
+    tell_rendering(job.meter, job.data.view("pairs", "train"), tokenizer)
     return found.found, preference_pairs(job.data, tokenizer, length, "validation", limit=VALIDATION_PAIRS).found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from harness.contract import Checkpoint, Job
+from harness.models.chat import tell_rendering
 from harness.models.loading import load_tokenizer
 from harness.models.scoring import token_bytes
 from harness.training.change import Change, finished, merged_first, open_or_make, save
@@ -27,10 +28,11 @@ def learn_answers(job: Job, change: Change, view: str) -> Checkpoint:
         model = change.prepare(model, setup)
     with meter.span("data"):
         examples = instruction_examples(job.data, tokenizer, setup.sequence_length, view)
+        items = prompts_and_answers(job.data, view, "validation")
+        tell_rendering(meter, items, tokenizer)
         held_out = answers_to_score(
-            prompts_and_answers(job.data, view, "validation"), tokenizer, token_bytes(tokenizer),
-            setup.sequence_length, VALIDATION_ANSWERS,
-        )  # fmt: skip
+            items, tokenizer, token_bytes(tokenizer), setup.sequence_length, VALIDATION_ANSWERS
+        )
     train(
         job, setup, model, tokenizer, examples, lambda: mean_loss(model, held_out, setup.precision), loss=change.loss
     )  # fmt: skip

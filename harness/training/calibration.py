@@ -50,6 +50,7 @@ def calibration_windows(job: Job, params: CalibrationParams, tokenizer: Any = No
 
 def _windows(job: Job, params: CalibrationParams, tokenizer: Any) -> list[list[int]]:
     from harness.data.windows import pack, spread
+    from harness.models.chat import render_answer, render_prompt
     from harness.models.loading import load_tokenizer
     from harness.training.examples import prompts_and_answers, tokenize
 
@@ -57,7 +58,10 @@ def _windows(job: Job, params: CalibrationParams, tokenizer: Any) -> list[list[i
     if view == "text":
         texts = job.data.view("text", "train")
     else:
-        texts = [item["prompt"] + item["answer"] for item in prompts_and_answers(job.data, view, "train")]
+        texts = [
+            render_prompt(item["prompt"], tokenizer) + render_answer(item["prompt"], item["answer"], tokenizer)
+            for item in prompts_and_answers(job.data, view, "train")
+        ]
     length = min(params.calibration_length, _context(job))
     windows = pack(tokenize(tokenizer, texts), length, None, tokenizer.eos_token_id)
     if len(windows) < params.calibration_windows:

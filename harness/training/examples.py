@@ -10,7 +10,9 @@ from harness.contract import Dataset
 from harness.data.columns import SOURCE_END
 from harness.data.windows import numbered_windows, pack
 from harness.errors import DataError
+from harness.models.chat import Prompt, by_template, render_answer, render_prompt
 from harness.models.scoring import IGNORED
+from harness.models.special import automatic_bos
 
 
 @dataclass(frozen=True)
@@ -62,9 +64,9 @@ def bytes_per_token(texts: Sequence[str], documents: Sequence[Sequence[int]]) ->
     return size / sum(len(document) + 1 for document in documents)
 
 
-def prompts_and_answers(data: Dataset, view: str, split: str) -> list[dict[str, str]]:
+def prompts_and_answers(data: Dataset, view: str, split: str) -> list[dict[str, Any]]:
     """Items {prompt, answer} of ``instructions``, or of ``text_to_text``: the source and a line break, the target."""
-    items: list[dict[str, str]] = data.view(view, split)
+    items: list[dict[str, Any]] = data.view(view, split)
     if view == "instructions":
         return items
     return [{"prompt": item["source"] + SOURCE_END, "answer": item["target"]} for item in items]
@@ -85,10 +87,36 @@ def instruction_examples(
     return examples
 
 
-def encode_pair(tokenizer: Any, prompt: str, answer: str) -> tuple[list[int], list[int]]:
+def encode_pair(tokenizer: Any, prompt: Prompt, answer: str) -> tuple[list[int], list[int]]:
     """Token ids of a prompt and of its answer, the end-of-text token included in the answer."""
+    if not isinstance(prompt, str):
+        return prompt_ids(prompt, tokenizer), answer_ids(prompt, answer, tokenizer)
     first, second = tokenize(tokenizer, [prompt, answer])
     return first, [*second, tokenizer.eos_token_id]
+
+
+def prompt_ids(prompt: Prompt, tokenizer: Any) -> list[int]:
+    """Token ids of a prompt as a model reads it, behind the beginning of text where the tokenizer puts one.
+
+    A chat template decides on its own: it has the beginning of text in it, or wants none.
+    """
+    ids = tokenize(tokenizer, [render_prompt(prompt, tokenizer)])[0]
+    start = None if by_template(prompt, tokenizer) else automatic_bos(tokenizer)
+    return ids if start is None or ids[:1] == [start] else [start, *ids]
+
+
+def answer_ids(prompt: Prompt, answer: str, tokenizer: Any) -> list[int]:
+    """Token ids of an answer up to the end of text: the template's own, or one behind it.
+
+    What a template writes after its end (a line break before the next turn) no model is asked to write.
+    """
+    ids = tokenize(tokenizer, [render_answer(prompt, answer, tokenizer)])[0]
+    end = tokenizer.eos_token_id
+    if by_template(prompt, tokenizer) and end in ids:
+        last = len(ids) - ids[::-1].index(end)
+        if not tokenizer.decode(ids[last:]).strip():
+            return ids[:last]
+    return ids if ids and ids[-1] == end else [*ids, end]
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from harness.contract import Checkpoint, Job, Meter, TrainingSetup
 from harness.errors import InvalidMeasurement, StepError
+from harness.models.chat import tell_rendering
 from harness.models.inspect import describe_model, logical_size, trainable_names
 from harness.models.reward import alignment_tokenizer, check_tokenizer, open_reward_model
 from harness.models.sampling import plain_generation
@@ -52,6 +53,7 @@ def proximal_policy(job: Job, reward: Any = None) -> Checkpoint:
         room = setup.sequence_length - params.response_length
         prompts, long = prompts_that_fit(job.data, tokenizer, room, "train", params.half)
         job.meter.observe("prompts", {"used": len(prompts), "left_out": long})
+        tell_rendering(job.meter, job.data.view("pairs", "train"), tokenizer)
         if len(prompts) < setup.batch_size:
             raise StepError(f"{len(prompts)} prompts are fewer than a batch of {setup.batch_size}")
     before = fingerprint(reference), fingerprint(reward)

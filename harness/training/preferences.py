@@ -15,10 +15,9 @@ from typing import Any
 from harness.contract import Dataset, Meter
 from harness.data.splits import order_of
 from harness.errors import DataError
-from harness.models.chat import Prompt, render_answer, render_prompt
+from harness.models.chat import Prompt
 from harness.models.scoring import target_log_probabilities
-from harness.models.special import automatic_bos
-from harness.training.examples import tokenize
+from harness.training.examples import answer_ids, prompt_ids
 
 HALVES = ("first", "second", "all")
 SHORTEST = 4
@@ -92,13 +91,6 @@ def check_no_leak(data: Dataset) -> None:
             raise DataError(f"{both} prompts of '{data.name}' stand in train and in {split}: take them out of one")
 
 
-def prompt_ids(prompt: Prompt, tokenizer: Any) -> list[int]:
-    """Token ids of a prompt as a model reads it, behind the beginning of text where the tokenizer puts one."""
-    ids = tokenize(tokenizer, [render_prompt(prompt, tokenizer)])[0]
-    start = automatic_bos(tokenizer)
-    return ids if start is None or ids[:1] == [start] else [start, *ids]
-
-
 def prompts_that_fit(
     data: Dataset, tokenizer: Any, room: int, split: str, half: str = "all", limit: int | None = None
 ) -> tuple[list[tuple[int, list[int]]], int]:
@@ -160,10 +152,8 @@ def _pair(place: int, item: Mapping[str, Any], tokenizer: Any, length: int) -> P
     """The pair, or why there is none."""
     if not all(str(item[side]).strip() for side in ("chosen", "rejected")) or not item["prompt"]:
         return _EMPTY
-    texts = [render_answer(item["prompt"], item[side], tokenizer) for side in ("chosen", "rejected")]
-    prompt, sides = prompt_ids(item["prompt"], tokenizer), tokenize(tokenizer, texts)
-    end = tokenizer.eos_token_id
-    sides = [ids if ids and ids[-1] == end else [*ids, end] for ids in sides]
+    prompt = prompt_ids(item["prompt"], tokenizer)
+    sides = [answer_ids(item["prompt"], item[side], tokenizer) for side in ("chosen", "rejected")]
     if sides[0] == sides[1]:
         return _EQUAL
     room = length - len(prompt)
