@@ -233,7 +233,7 @@ def test_a_change_that_a_gate_found_can_be_accepted(repository, run, tmp_path, c
         if one["status"] == "missing":
             accept(one["id"], "tiny", "no longer asked", 90, sources)
     assert run(head="gone", pairs=2) == 0
-    with pytest.raises(UsageError, match="no series 'nothing' in .* nor in a gate's verdict"):
+    with pytest.raises(UsageError, match=r"no series 'nothing' in .* nor in a gate's verdict"):
         accept("nothing", None, "x", 1, sources)
     verdict = next((tmp_path / "results" / ".gate").glob("*/verdict.json"))
     verdict.write_text("{}")
