@@ -18,6 +18,7 @@ from harness.analyse.selftest import SelfTest
 from harness.analyse.series import machine_of
 from harness.analyse.summary import Line, as_lines, plain_value, summarize
 from harness.analyse.utilisation import measured_peak, published_peak
+from harness.plan.expression import parse_call
 from harness.report.outcomes import Key, Outcome, outcomes
 from harness.results.facts import Facts
 from harness.results.nights import Night
@@ -209,13 +210,18 @@ class Content:
         return {int(self._seeds[step]): value for step in known for value in self.values(metric, [step])}
 
     def peak_flops(self, precision: str, hardware: str) -> float | None:
-        """FLOP/s that matrix products of a precision reach by the canary, of a GPU without one its published figure."""
-        device = "cpu" if hardware.startswith("cpu") else "cuda"
-        found = measured_peak(self._canaries, precision, device)
-        if found is not None or device == "cpu":
+        """FLOP/s that matrix products of a precision reach by the canary, of a GPU without one its published figure.
+
+        The canary runs on one GPU; a step on several has as many times that.
+        """
+        given = parse_call(hardware)
+        found = measured_peak(self._canaries, precision, given.name)
+        if given.name == "cpu":
             return found
-        gpus = self.facts.environments.get(str(self.installation), {}).get("hard", {}).get("gpus") or [""]
-        return published_peak(str(gpus[0]), precision)
+        if found is None:
+            gpus = self.facts.environments.get(str(self.installation), {}).get("hard", {}).get("gpus") or [""]
+            found = published_peak(str(gpus[0]), precision)
+        return None if found is None else found * int(dict(given.params).get("devices", 1))
 
     def observed(self, steps: Iterable[str], name: str) -> Any:
         """What the record of the first of ``steps`` that says it observed under ``name``; None where none does."""

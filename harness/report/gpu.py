@@ -16,8 +16,8 @@ from harness.report.training import utilisation_value
 EXPLANATION = (
     "Energy and power by the driver's counter from the first to the last moment of the training, evaluations within "
     "it too. The host's share is what the clock around a step has more than the GPU's own events. Utilisation: model "
-    "FLOPs over what plain products of the same type reached on this GPU in the same sweep. Clock and limits are those "
-    "at the training's end."
+    "FLOPs over what plain products of the same type reached on this GPU in the same sweep, times the GPUs. Clock and "
+    "limits are those at the training's end."
 )
 _PER = 1000.0  # tokens of the energy that is shown
 

@@ -22,8 +22,8 @@ MEASURED = {
 STATE = {"0": {"clock_mhz": 1755, "highest_clock_mhz": 1980, "power_watts": 640.0, "reasons": ["SwPowerCap"]}}
 
 
-def told(synthetic: ModuleType, metrics: dict[str, float]) -> Document:
-    where: dict[str, Any] = {"hardware": "cuda", "precision": "bf16-mixed"}
+def told(synthetic: ModuleType, metrics: dict[str, float], hardware: str = "cuda") -> Document:
+    where: dict[str, Any] = {"hardware": hardware, "precision": "bf16-mixed"}
     records = [
         synthetic.record("train", "lora", seed=0, metrics=metrics, observed={"gpu_state": STATE}, **where),
         synthetic.record("eval", "lora", task="perplexity", seed=0, metrics={"loss": 2.0}, **where),
@@ -42,6 +42,14 @@ def test_what_a_training_took_of_the_gpu(synthetic: ModuleType) -> None:
     assert (power.text, energy.text) == ("500 W", "50")
     assert (allocated.text, reserved.text) == ("2 GiB", "3 GiB")
     assert (clock.text, clock.note) == ("1755 of 1980 MHz", "SwPowerCap")
+
+
+def test_two_gpus_multiply_twice_as_much(synthetic: ModuleType) -> None:
+    """Tokens are those of all ranks: over one GPU's products the utilisation would be twice what it is."""
+    document = told(synthetic, MEASURED, hardware="cuda(devices=2, ranks=2)")
+    section = next(one for one in document.sections if one.title == "Trainings on the GPU")
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    assert table.rows[0].values[4].text == "5.00 %"
 
 
 @pytest.mark.parametrize("missing", ["gpu_energy_joules", "step_seconds", "model_flops_per_token"])
