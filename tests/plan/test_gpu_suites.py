@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness import catalogue
+from harness import catalogue, environments
 from harness.plan.machine import Machine
 from harness.plan.memory import Doubts
 from harness.plan.plan import Plan, plan
@@ -46,9 +47,28 @@ def test_without_a_gpu_every_step_on_one_is_skipped_and_says_so(name):
     assert {step.reason for step in steps} == {"no CUDA device on this machine"}
 
 
-def test_two_gpus_train_by_zero():
-    steps = [step for step in planned("gpu_8b", machine(devices=2)).steps if "zero" in step.method.text]
-    assert len(steps) == 2 and {step.state for step in steps} == {RUNNABLE}
+@pytest.mark.parametrize(("name", "stages"), [("gpu_quick", "123"), ("gpu_8b", "23")])
+def test_two_gpus_train_by_zero(name, stages):
+    steps = [step for step in planned(name, machine(devices=2)).steps if "zero" in step.method.text]
+    assert {step.state for step in steps} == {RUNNABLE}
+    shown = {re.search(r"zero(?:\(stage=(\d)\))?", step.method.text).group(1) or "2" for step in steps}
+    assert shown == set(stages)
+    assert {step.hardware.devices for step in steps} == {step.hardware.ranks for step in steps} == {2}
+
+
+@pytest.mark.parametrize("name", ["gpu_quick", "gpu_8b"])
+def test_on_two_gpus_with_every_environment_only_packages_are_lacking(name):
+    """A reason that hides behind a missing environment or a second GPU would leave a step out for ever."""
+    on = replace(machine(devices=2), environments=frozenset({environments.MAIN, *environments.names()}))
+    reasons = {step.reason for step in planned(name, on).steps if step.state != RUNNABLE}
+    assert [reason for reason in reasons if "is not installed" not in str(reason)] == []
+
+
+@pytest.mark.parametrize("name", ["gpu_quick", "gpu_8b"])
+def test_its_head_says_how_many_cells_how_long_and_by_which_commands(name):
+    head = (SUITES / f"{name}.yaml").read_text().split("\nname:")[0]
+    assert f"{len(planned(name, machine()).cells)} cells" in head and "minutes" in head
+    assert f"harness plan {name}" in head and f"harness run {name}" in head
 
 
 @pytest.mark.parametrize(
