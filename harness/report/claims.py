@@ -74,7 +74,7 @@ def _section(name: str, found: Sequence[Judged]) -> Section:
 
 def _table(found: Sequence[Judged]) -> Table:
     columns = [
-        Column("Claim", "source", "method"), Column("Published"), Column("Ratio of", "metric"),
+        Column("Claim", "source", "word"), Column("Published", kind="word"), Column("Ratio of", "metric", "word"),
         Column("Measured", "95 % interval"), Column("From", "suite, model, precision", "word"),
     ]  # fmt: skip
     return Table(columns, [_row(one) for one in found])

@@ -23,7 +23,7 @@ OF_TRAINING = ("step_seconds", "training_memory_bytes", "peak_memory_rise_bytes"
 MOST_CANDIDATES = 150  # every two of them are compared over all items
 EXPLANATION = (
     "Click a column to sort by it. The picture sets any two numbers against each other, with 95 % intervals where "
-    "there are any; green is what no other method beats on both. The address keeps what is shown, for a link."
+    "there are any; a green diamond is what no other method beats on both. The address keeps what is shown, for a link."
 )
 
 

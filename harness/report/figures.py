@@ -38,13 +38,14 @@ def curves(points: pandas.DataFrame, number: int, methods: list[str]) -> Figure 
     data["run"] = data["method"].astype(str) + " · seed " + data["seed"].astype("string").fillna("-")
     data = data[data["step"].isin(sorted(data["step"].unique())[:MOST_LINES])]
     label = declared(name).label
+    color = _color("method", methods, set(data["method"]), "Method")
     pick = _pick("method", f"pick_curves_{number}")
     amount, title, words = "train_tokens", "Tokens trained on", "tokens"
     if "train_megabytes" in data and data["train_megabytes"].notna().all():
         amount, title, words = "train_megabytes", "MB of text trained on", "text"
     chart = _beside(
-        _curve(data, amount, title, name, label, pick, methods, f"over_{words}_{number}"),
-        _curve(data, "train_seconds", "Seconds of training", name, label, pick, methods, f"over_seconds_{number}"),
+        _curve(data, amount, title, name, label, pick, color, f"over_{words}_{number}"),
+        _curve(data, "train_seconds", "Seconds of training", name, label, pick, color, f"over_seconds_{number}"),
     )
     model = str(points["model"].iloc[0])
     return Figure(
@@ -60,8 +61,9 @@ def frontier(
     """Quality against a cost, a panel per task; ``points`` has ``task method precision x y label pareto``."""
     data = points.assign(x=points["x"] / scale)
     pick = _pick("method", f"pick_{name}".replace("-", "_"))
+    color = _color("method", methods, set(data["method"]), "Method")
     panels = [
-        _frontier_panel(group, f"{name}_{number}".replace("-", "_"), str(task), x_title, pick, methods)
+        _frontier_panel(group, f"{name}_{number}".replace("-", "_"), str(task), x_title, pick, color)
         for number, (task, group) in enumerate(data.groupby("task", sort=False))
     ]
     width = {1: 460, 2: 380}.get(len(panels), 255)
@@ -84,7 +86,7 @@ def bits_and_quality(points: pandas.DataFrame, name: str, caption: str) -> Figur
             .encode(
                 x=altair.X("bits:Q", title="bits per weight, everything counted", scale=altair.Scale(zero=False)),
                 y=altair.Y("value:Q", title=label, scale=scale),
-                color=_color("curve", every, set(group["curve"]), "Method"),
+                color=_color("curve", every, set(every), "Method"),
                 opacity=_picked(pick, 0.9),
                 tooltip=["method:N", "precision:N", altair.Tooltip("bits:Q", format=".3f"),
                          altair.Tooltip("value:Q", title=label, format=".4~g")],
@@ -255,7 +257,8 @@ def components(
 def specification(chart: Any) -> Spec:
     """The chart as a Vega-Lite specification in plain, rounded values, with the report's look."""
     whole = chart.configure(font=FONT).configure_view(stroke="#8884").configure_axis(
-        grid=True, gridOpacity=0.35, labelLimit=210, titleFontWeight="normal", labelFontSize=11, titleFontSize=12
+        grid=True, gridOpacity=0.35, labelLimit=210, labelFlush=False, titleFontWeight="normal", labelFontSize=11,
+        titleFontSize=12,
     ).configure_legend(labelLimit=260, titleFontWeight="normal", labelFontSize=11).configure_title(
         fontWeight="normal", fontSize=13, anchor="start"
     )  # fmt: skip
@@ -284,7 +287,7 @@ def _version() -> str:
 
 
 def _curve(
-    data: pandas.DataFrame, x: str, x_title: str, y: str, y_title: str, pick: Any, methods: list[str], name: str
+    data: pandas.DataFrame, x: str, x_title: str, y: str, y_title: str, pick: Any, color: Any, name: str
 ) -> Any:
     columns = ["run", "step", "method", "precision", "seed", x, y]
     kept = data.dropna(subset=[x])[columns].sort_values(["method", "precision", "step", x])
@@ -292,7 +295,7 @@ def _curve(
     return altair.Chart(kept, name=name, width=WIDTH, height=HEIGHT).mark_line(point={"size": 18}).encode(
         x=altair.X(f"{x}:Q", title=x_title),
         y=altair.Y(f"{y}:Q", title=y_title, scale=altair.Scale(zero=False)),
-        color=_color("method", methods, set(kept["method"]), "Method"),
+        color=color,
         strokeDash=altair.StrokeDash("precision:N", sort=precisions, title="Precision"),
         detail="step:N",
         opacity=_picked(pick, 0.9),
@@ -301,19 +304,18 @@ def _curve(
 
 
 def _frontier_panel(
-    data: pandas.DataFrame, name: str, title: str, x_title: str, pick: Any, methods: list[str]
+    data: pandas.DataFrame, name: str, title: str, x_title: str, pick: Any, color: Any
 ) -> Any:
     label = str(data["metric_label"].iloc[0])
     x = altair.X("x:Q", title=x_title, scale=altair.Scale(zero=False, nice=True, padding=14))
     y = altair.Y("y:Q", title=label, scale=altair.Scale(zero=False, nice=True, padding=10))
-    here = set(data["method"])
     precisions = sorted(data["precision"].unique(), key=lambda text: (text != "fp32", str(text)))
     plain = altair.Chart(data.sort_values(["x", "y", "label"]), height=HEIGHT + 40, title=title)
     dots = plain.mark_point(size=90).properties(name=name).encode(
-        x=x, y=y, color=_color("method", methods, here, "Method"),
+        x=x, y=y, color=color,
         shape=altair.Shape("precision:N", title="Precision", sort=precisions),
         fillOpacity=altair.condition("datum.pareto", altair.value(0.9), altair.value(0.12)),
-        fill=_color("method", methods, here, "Method"),
+        fill=color,
         opacity=_picked(pick, 1.0),
         tooltip=[
             "label:N", altair.Tooltip("x:Q", title=x_title, format=",.4~g"),
@@ -321,7 +323,7 @@ def _frontier_panel(
         ],
     ).add_params(pick)  # fmt: skip
     line = plain.mark_line(interpolate="linear", strokeDash=[4, 3], color="#888", opacity=0.8).encode(x=x, y=y)
-    texts = plain.mark_text(align="left", dx=8, dy=-7, fontSize=10, color="#777").encode(x=x, y=y, text="method:N")
+    texts = plain.mark_text(align="left", dx=8, dy=-7, fontSize=10).encode(x=x, y=y, text="method:N")
     edge = line.transform_filter("datum.pareto")
     return altair.layer(edge, dots, texts.transform_filter("datum.named"))
 
@@ -352,8 +354,12 @@ def _panels(chart: Any, data: pandas.DataFrame, order: list[str], name: str) -> 
 
 
 def _color(field: str, every: list[str], here: set[str], title: str) -> Any:
-    """Colours by place among all of the suite, so that a name has one colour in every figure."""
-    colors = {value: COLORS[index % len(COLORS)] for index, value in enumerate(every) if value in here}
+    """Colours by place among all of the suite, so that a name has one colour in every figure.
+
+    What is not among the suite's own (a model made on the way) comes after them.
+    """
+    names = dict.fromkeys([*every, *sorted(here)])
+    colors = {value: COLORS[index % len(COLORS)] for index, value in enumerate(names) if value in here}
     return altair.Color(f"{field}:N", title=title, scale=altair.Scale(domain=list(colors), range=list(colors.values())))
 
 

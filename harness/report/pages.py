@@ -22,8 +22,8 @@ def html(document: Document) -> str:
     """The page. It works from disk: style, data and scripts are inside, and its policy forbids any connection."""
     draws = document.figures() or document.explorers()
     scripts = {"javascript": javascript() if draws else "", "embed": _resource("embed.js")}
-    scripts["explorer"] = _resource("explorer.js") if document.explorers() else ""
-    scripts["decision"] = _resource("choose.js") + _resource("decision.js") if document.forms() else ""
+    scripts["explorer"] = "".join(map(_resource, ("cells.js", "pareto.js", "explorer.js")))
+    scripts["decision"] = "".join(map(_resource, ("cells.js", "choose.js", "decision.js")))
     template = _environment(True).get_template("page.html.j2")
     return template.render(document=document, css=_resource("page.css"), **scripts)
 
@@ -86,7 +86,7 @@ def _prose(text: Any) -> str:
 
 def _breakable(text: Any) -> markupsafe.Markup:
     """Escaped text that a narrow column may break after brackets, commas and underscores."""
-    return markupsafe.Markup(re.sub(r"([(,_=])(?=\w)", r"\1<wbr>", str(markupsafe.escape(clean(text)))))
+    return markupsafe.Markup(re.sub(r"((?<!\s)\(|[,_=])(?=\w)", r"\1<wbr>", str(markupsafe.escape(clean(text)))))
 
 
 def _script_json(block: Figure | Form | Explorer) -> str:

@@ -1,14 +1,10 @@
-"""Candidates against the raw records, the command on committed suites, and its page in a real browser."""
+"""Candidates against the raw records, and the command on committed suites; tests/browser moves the page's form."""
 
 from __future__ import annotations
 
 import json
-import re
-import shutil
 import statistics
-import subprocess
 from dataclasses import replace
-from html import unescape
 from pathlib import Path
 
 import pytest
@@ -19,7 +15,7 @@ from harness.cli.commands import app
 from harness.errors import HarnessError, UsageError
 from harness.report.build import content_of
 from harness.report.candidates import candidates_of, question_of, unmeasured
-from harness.report.decision import build_decision, compose_decision
+from harness.report.decision import compose_decision
 from harness.report.pages import html, markdown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,34 +178,3 @@ def test_the_page_escapes_what_it_shows(quick):
     assert "<script>alert" not in html(document)
     code = [line for line in markdown(document).splitlines() if "<script>alert" in line]
     assert code == [f"    {hostile}"], "in a block of code it is text"
-
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-
-
-@pytest.mark.skipif(BROWSER is None, reason="no Chromium on this machine")
-@pytest.mark.parametrize(
-    ("goal", "bounds"),
-    [("quality", {}), ("speed", {"loss": 0.02}), ("memory", {"loss": 0.02, "seconds": 60.0}),
-     ("speed", {"memory": 1e6})],
-)
-def test_the_form_in_a_browser_answers_as_the_command(quick, tmp_path, goal, bounds):
-    content, question, candidates = quick
-    made = choose(candidates, Constraints(**bounds), goal)
-    page, *_ = build_decision(content, question, candidates, made, None, tmp_path)
-    command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--dump-dom",
-               "--virtual-time-budget=3000", page.resolve().as_uri()]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert "CONSOLE" not in done.stderr, done.stderr[-500:]
-    shown = unescape(done.stdout)
-    winner = re.search(r'<strong id="winner">(.*?)</strong>', shown)[1]
-    body = re.search(r'<tbody id="answer">(.*?)</tbody>', shown, re.DOTALL)[1]
-    rows = [re.findall(r"<td[^>]*>(.*?)</td>", row)[:3] for row in body.split("</tr>") if row]
-    expected = [*made.ranked, *(miss.candidate for miss in made.excluded)]
-    assert [(method, precision) for method, precision, _ in rows] == [(one.method, one.precision) for one in expected]
-    if made.winner is None:
-        assert winner == "Nothing meets these constraints; the nearest misses come first."
-    else:
-        assert winner.startswith(f"{made.winner.method} at {made.winner.precision}")
-        states = [state for *_, state in rows[: len(made.ranked)]]
-        assert [state == "tied with it" for state in states[1:]] == [one in made.tied for one in made.ranked[1:]]

@@ -9,7 +9,7 @@ const units = {
   speed: (value) => `${value >= 100 ? Math.round(value) : value.toPrecision(3)} tokens/s`,
 };
 const words = { memory: "memory", loss: "quality loss", seconds: "time" };
-const named = { ...words, speed: "speed" };
+const titles = { ...words, speed: "speed" };
 
 // A slider stands at one of the bounds that make a difference: every candidate's own, a little above.
 function stops(name) {
@@ -46,20 +46,13 @@ function bounds() {
   return found;
 }
 
-function line(cells, kind) {
-  const row = document.createElement("tr");
-  if (kind) row.className = kind;
-  for (const [text, style] of cells) {
-    const cell = document.createElement("td");
-    cell.className = style;
-    cell.textContent = text;
-    row.append(cell);
+function line(one, state, kind) {
+  const row = element("tr", undefined, kind);
+  row.append(named(one.method), element("td", one.precision, "word"), element("td", state, "reason"));
+  for (const name of ["loss", "memory", "seconds", "speed"]) {
+    row.append(element("td", one[name] === null ? "-" : units[name](one[name][0]), "number"));
   }
   return row;
-}
-
-function amount(one, name) {
-  return one[name] === null ? "-" : units[name](one[name][0]);
 }
 
 function answer() {
@@ -67,18 +60,13 @@ function answer() {
   const found = decide(told.candidates, bounds(), goal);
   const body = document.getElementById("answer");
   const rows = found.ranked.map((id, place) => {
-    const one = byId.get(id);
     const state = place === 0 ? "recommended" : found.tied.includes(id) ? "tied with it" : "qualifies";
-    const numbers = ["loss", "memory", "seconds", "speed"].map((name) => [amount(one, name), "number"]);
-    return line([[one.method, "method"], [one.precision, "word"], [state, "word"], ...numbers], place ? "" : "baseline");
+    return line(byId.get(id), state, place ? "" : "baseline");
   });
   for (const miss of found.excluded) {
-    const one = byId.get(miss.id);
     const why = Object.entries(miss.needs).map(([name, needed]) =>
-      needed === null ? `${named[name]} not measured` : `${named[name]} up to ${units[name](needed)}`);
-    const numbers = ["loss", "memory", "seconds", "speed"].map((name) => [amount(one, name), "number"]);
-    const state = `${miss.undecided ? "undecided" : "no"}: ${why.join(", ")}`;
-    rows.push(line([[one.method, "method"], [one.precision, "word"], [state, "reason"], ...numbers], "skipped"));
+      needed === null ? `${titles[name]} not measured` : `${titles[name]} up to ${units[name](needed)}`);
+    rows.push(line(byId.get(miss.id), `${miss.undecided ? "undecided" : "no"}: ${why.join(", ")}`, "skipped"));
   }
   body.replaceChildren(...rows);
   const winner = found.ranked.length ? byId.get(found.ranked[0]) : null;

@@ -6,19 +6,25 @@ function look() {
   const [text, quiet, line] = ink[dark.matches ? "dark" : "light"];
   return {
     background: null,
+    font: "system-ui, 'DejaVu Sans', sans-serif",
     axis: { labelColor: quiet, titleColor: text, gridColor: line, domainColor: line, tickColor: line },
     legend: { labelColor: quiet, titleColor: text },
     title: { color: text },
+    text: { color: quiet },
     view: { stroke: line },
   };
 }
 
+// What another script draws with; until it is here the page's own picture waits for "drawable".
+window.drawFigure = (place, spec, options) =>
+  window.vegaEmbed(place, spec, { actions: false, renderer: "svg", config: look(), mode: "vega-lite", logLevel: 1, ...options })
+    .catch((error) => { place.textContent = String(error); });
+
 function draw() {
   for (const place of document.querySelectorAll("[data-figure]")) {
-    const spec = JSON.parse(document.getElementById(`spec-${place.dataset.figure}`).textContent);
-    const options = { actions: false, renderer: "svg", config: look(), mode: "vega-lite", logLevel: 1 };
-    window.vegaEmbed(place, spec, options).catch((error) => { place.textContent = String(error); });
+    window.drawFigure(place, JSON.parse(document.getElementById(`spec-${place.dataset.figure}`).textContent));
   }
+  document.dispatchEvent(new Event("drawable"));
 }
 
 draw();

@@ -1,4 +1,4 @@
-// The table and the picture of "Explore": what is shown is kept in the address. Text is set as text, never as markup.
+// The table of "Explore": what is shown is kept in the address. Text is set as text, never as markup.
 const MOST = 200;
 const explored = JSON.parse(document.getElementById("explored").textContent);
 const metricOf = new Map(explored.metrics.map((one) => [one.key, one]));
@@ -13,7 +13,7 @@ function shown(value, unit) {
   if (unit === "share") return `${Number((100 * value).toPrecision(4))} %`;
   const scale = (scales[unit] || [[1, ""]]).find(([size]) => Math.abs(value) >= size) || (scales[unit] || [[1, ""]]).at(-1);
   const number = value / scale[0];
-  const text = Math.abs(number) >= 1000 ? Math.round(number).toLocaleString("en").replaceAll(",", " ")
+  const text = Math.abs(number) >= 1000 ? Math.round(number).toLocaleString("en").replaceAll(",", "\u00a0")
     : String(Number(number.toPrecision(4)));
   return scale[1] ? `${text} ${scale[1]}` : text;
 }
@@ -22,7 +22,8 @@ function titleOf(metric) {
   return metric.task ? `${metric.label} (${metric.task})` : metric.label;
 }
 
-const address = new URLSearchParams(location.hash.startsWith("#explore?") ? location.hash.slice(9) : "");
+const linked = location.hash.startsWith("#explore?");
+const address = new URLSearchParams(linked ? location.hash.slice(9) : "");
 const view = {
   filter: address.get("filter") || "",
   sort: address.get("sort") || "",
@@ -31,14 +32,18 @@ const view = {
   y: address.get("y") || "",
 };
 
-function matches(row) {
-  const text = [row.method, row.precision, row.model, row.data, row.hardware, row.status].join(" ").toLowerCase();
-  return view.filter.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+for (const row of explored.rows) {
+  row.text = [row.method, row.precision, row.model, row.data, row.hardware, row.status].join(" ").toLowerCase();
+}
+
+function found() {
+  const asked = view.filter.toLowerCase().split(/\s+/);
+  return explored.rows.filter((row) => asked.every((word) => row.text.includes(word)));
 }
 
 function sortKey(row) {
   if (metricOf.has(view.sort)) return row.numbers[view.sort] ? row.numbers[view.sort][0] : null;
-  return view.sort in row ? row[view.sort] : null;
+  return words.includes(view.sort) ? row[view.sort] : null;
 }
 
 function inOrderOf(first, other) {
@@ -48,117 +53,73 @@ function inOrderOf(first, other) {
   return view.down ? -order : order;
 }
 
-function element(name, text, kind) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (kind) made.className = kind;
-  return made;
-}
-
 const words = ["method", "precision", "model", "data", "hardware", "status"]
   .filter((name) => name === "method" || new Set(explored.rows.map((row) => row[name])).size > 1);
+const columns = [...words.map((name) => ({ key: name, label: name[0].toUpperCase() + name.slice(1), kind: "word" })),
+  ...explored.metrics.map((one) => ({ key: one.key, label: one.label, note: one.task, kind: "number" }))];
 
-function head() {
-  const row = document.createElement("tr");
-  const columns = [...words.map((name) => [name, name[0].toUpperCase() + name.slice(1), "", name]),
-    ...explored.metrics.map((one) => [one.key, one.label, one.task, "number"])];
-  for (const [key, label, note, kind] of columns) {
-    const cell = element("th", undefined, kind === "number" ? "number" : "word");
-    cell.scope = "col";
-    cell.setAttribute("aria-sort", view.sort === key ? (view.down ? "descending" : "ascending") : "none");
-    const button = element("button", label + (view.sort === key ? (view.down ? " ▾" : " ▴") : ""));
-    button.type = "button";
-    button.addEventListener("click", () => {
-      view.down = view.sort === key ? !view.down : (metricOf.get(key) || {}).direction === "higher";
-      view.sort = key;
-      show();
-    });
-    cell.append(button);
-    if (note) cell.append(element("small", note));
-    row.append(cell);
-  }
-  return row;
+// The head stays the same elements, so that a button that was pressed keeps the focus.
+for (const column of columns) {
+  column.cell = element("th", undefined, column.kind);
+  column.cell.scope = "col";
+  column.button = element("button", column.label);
+  column.button.type = "button";
+  column.button.addEventListener("click", () => {
+    const down = view.sort === column.key ? !view.down : (metricOf.get(column.key) || {}).direction === "higher";
+    change({ sort: column.key, down });
+  });
+  column.cell.append(column.button);
+  if (column.note) column.cell.append(element("small", column.note));
+}
+const head = element("tr");
+head.append(...columns.map((column) => column.cell));
+document.getElementById("explore-head").append(head);
+
+function mark({ key, label, cell, button }) {
+  const sorted = view.sort === key;
+  cell.setAttribute("aria-sort", !sorted ? "none" : view.down ? "descending" : "ascending");
+  button.textContent = sorted ? `${label} ${view.down ? "▾" : "▴"}` : label;
 }
 
-function line(found) {
-  const row = document.createElement("tr");
-  if (found.status !== "done") row.className = "skipped";
-  for (const name of words) row.append(element("td", found[name], name === "method" ? "method" : "word"));
+function line(row) {
+  const made = element("tr", undefined, row.status === "done" ? "" : "skipped");
+  for (const name of words) made.append(name === "method" ? named(row.method) : element("td", row[name], "word"));
   for (const one of explored.metrics) {
-    const number = found.numbers[one.key];
+    const number = row.numbers[one.key];
     const cell = element("td", number ? shown(number[0], one.unit) : "-", "number");
     if (number && number[1] !== null && number[1] !== number[2]) {
       cell.append(element("small", `[${shown(number[1], one.unit)}, ${shown(number[2], one.unit)}]`));
     }
-    row.append(cell);
+    made.append(cell);
   }
-  return row;
+  return made;
 }
 
-function beaten(point, points, x, y) {
-  const sign = { lower: 1, higher: -1 };
-  return points.some((other) => {
-    if (other.where !== point.where) return false;  // another model, text or machine is no comparison
-    const a = sign[x.direction] * (other.x - point.x), b = sign[y.direction] * (other.y - point.y);
-    return a <= 0 && b <= 0 && (a < 0 || b < 0);
-  });
-}
-
-function scaled(number, metric) {
-  return metric.unit === "B" ? number.map((value) => (value === null ? null : value / 2 ** 20)) : number;
-}
-
-function picture(rows) {
-  const x = metricOf.get(view.x), y = metricOf.get(view.y);
-  const points = rows.filter((row) => row.numbers[x.key] && row.numbers[y.key]).map((row) => {
-    const [across, up] = [scaled(row.numbers[x.key], x), scaled(row.numbers[y.key], y)];
-    return { where: JSON.stringify([row.model, row.data, row.hardware]), label: `${row.method} · ${row.precision}`, x: across[0], x1: across[1] ?? across[0], x2: across[2] ?? across[0],
-             y: up[0], y1: up[1] ?? up[0], y2: up[2] ?? up[0] };
-  });
-  const judged = x.direction !== "none" && y.direction !== "none";
-  for (const point of points) {
-    const rivals = points.filter((other) => other.where === point.where).length > 1;
-    point.best = judged && rivals && !beaten(point, points, x, y);
-    point.name = point.best ? point.label : "";
-  }
-  const axis = (metric) => ({ type: "quantitative", scale: { zero: false },
-    title: metric.unit === "B" ? `${titleOf(metric)}, MiB` : titleOf(metric),
-    axis: metric.unit === "share" ? { format: ".3~%" } : {} });
-  const color = { condition: { test: "datum.best", value: "#0b6e4f" }, value: "#8a939c" };
-  const spec = {
-    $schema: "https://vega.github.io/schema/vega-lite/v6.json", width: 640, height: 360, data: { values: points },
-    encoding: { color },
-    layer: [
-      { mark: { type: "rule", opacity: 0.6 }, encoding: { x: { field: "x1", ...axis(x) }, x2: { field: "x2" },
-        y: { field: "y", ...axis(y) } } },
-      { mark: { type: "rule", opacity: 0.6 }, encoding: { x: { field: "x", ...axis(x) }, y: { field: "y1", ...axis(y) },
-        y2: { field: "y2" } } },
-      { mark: { type: "point", filled: true, size: 70 }, encoding: { x: { field: "x", ...axis(x) },
-        y: { field: "y", ...axis(y) }, tooltip: [{ field: "label", title: "method" }, { field: "x", title: x.label },
-          { field: "y", title: y.label }] } },
-      { mark: { type: "text", align: "left", dx: 7, dy: -6, fontSize: 11 }, encoding: { x: { field: "x", ...axis(x) },
-        y: { field: "y", ...axis(y) }, text: { field: "name" } } },
-    ],
-  };
-  const place = document.getElementById("explore-picture");
-  const options = { actions: false, renderer: "svg", config: look(), mode: "vega-lite", logLevel: 1 };
-  window.vegaEmbed(place, spec, options).catch((error) => { place.textContent = String(error); });
-  const best = points.filter((point) => point.best).map((point) => point.label);
-  document.getElementById("explore-best").textContent = judged && best.length
-    ? `No method beats on both: ${best.join("; ")}.` : "";
-}
-
-function show() {
-  const rows = explored.rows.filter(matches);
+function fill() {
+  const rows = found();
   const sorted = view.sort ? [...rows].sort(inOrderOf) : rows;
-  document.getElementById("explore-head").replaceChildren(head());
+  columns.forEach(mark);
   document.getElementById("explore-rows").replaceChildren(...sorted.slice(0, MOST).map(line));
+  const number = (count) => shown(count, "1");
   document.getElementById("explore-count").textContent = sorted.length > MOST
-    ? `${MOST} of ${sorted.length} rows; filter to see the others` : `${sorted.length} of ${explored.rows.length} rows`;
-  picture(rows);
-  const kept = new URLSearchParams(Object.entries(view).filter(([, value]) => value)
-    .map(([name, value]) => [name, value === true ? "1" : value]));
-  history.replaceState(null, "", kept.size && started ? `#explore?${kept}` : location.hash || " ");
+    ? `${MOST} of ${number(sorted.length)} rows; filter to see the others`
+    : `${number(sorted.length)} of ${number(explored.rows.length)} rows`;
+}
+
+function draw() {
+  picture(found(), metricOf.get(view.x), metricOf.get(view.y));
+}
+
+let waiting;
+function change(values) {
+  Object.assign(view, values);
+  fill();
+  clearTimeout(waiting);
+  waiting = setTimeout(() => {  // the picture and the address follow a pause in the typing, not every key
+    const kept = Object.entries(view).filter(([, value]) => value).map(([name, value]) => [name, value === true ? "1" : value]);
+    history.replaceState(null, "", `#explore?${new URLSearchParams(kept)}`);
+    draw();
+  }, 150);
 }
 
 function choose(name, fallback) {
@@ -170,7 +131,7 @@ function choose(name, fallback) {
   }
   if (!metricOf.has(view[name])) view[name] = fallback;
   select.value = view[name];
-  select.addEventListener("change", () => { view[name] = select.value; show(); });
+  select.addEventListener("change", () => change({ [name]: select.value }));
 }
 
 const judged = explored.metrics.filter((one) => one.direction !== "none");
@@ -179,9 +140,10 @@ choose("x", (judged.find((one) => one.key !== quality.key && one.unit === "B") |
 choose("y", quality.key);
 const filter = controls.querySelector("input[name=filter]");
 filter.value = view.filter;
-filter.addEventListener("input", () => { view.filter = filter.value; show(); });
+filter.addEventListener("input", () => change({ filter: filter.value }));
 controls.addEventListener("submit", (event) => event.preventDefault());
-let started = false;
-show();
-started = true;
-dark.addEventListener("change", show);
+fill();
+document.addEventListener("drawable", draw);
+let width = window.innerWidth;
+window.addEventListener("resize", () => { if (window.drawFigure && width !== (width = window.innerWidth)) draw(); });
+if (linked) controls.closest("section").scrollIntoView({ behavior: "instant" });
