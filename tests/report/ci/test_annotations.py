@@ -40,7 +40,8 @@ def test_what_it_says(make_case):
     assert "100%25" in line and "%0A" in line
     command, properties, message = read(line)
     assert command == "error"
-    assert properties == {"title": "regression: train lora(rank=8) @ embedded, source, fp32, cpu(threads=2), seed 0: step_seconds"}
+    where = "embedded, source, fp32, cpu(threads=2), seed 0"
+    assert properties == {"title": f"regression: train lora(rank=8) @ {where}: step_seconds"}
     assert message.splitlines() == [
         "slower since 3 nights", "100 ms -> 125 ms (+25 %, [20, 30] %)", "changed at the same time: a: 1, b: 100%",
         'if this is meant: harness accept 0a1b2c3d4e5f --reason "..."',

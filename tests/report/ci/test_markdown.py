@@ -69,8 +69,8 @@ def test_what_a_row_says(make_case):
     case = make_case("regression", suspects=("torch 2.12 -> 2.13",), since="20261125", why="slower for 3 nights")
     row = page(summary([case], "t", [])).rows[1]
     assert [readable(cell) for cell in row[:5]] == [
-        "regression", "train lora(rank=8) @ embedded, source, fp32, cpu(threads=2), seed 0: step_seconds", "100 ms", "125 ms",
-        "+25 %, [20, 30] %",
+        "regression", "train lora(rank=8) @ embedded, source, fp32, cpu(threads=2), seed 0: step_seconds", "100 ms",
+        "125 ms", "+25 %, [20, 30] %",
     ]  # fmt: skip
     for told in ("slower for 3 nights", "torch 2.12 -> 2.13", "since 20261125", "harness accept 0a1b2c3d4e5f --rea"):
         assert told in readable(row[5])

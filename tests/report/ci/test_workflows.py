@@ -1,4 +1,7 @@
-"""The workflows of .github: valid, safe by two checkers, and every command in them is one that exists."""
+"""The workflows of .github: valid and safe by four checkers, and every command in them is one that exists.
+
+``test_workflow_steps.py`` runs them.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +67,34 @@ def test_both_workflows_are_there() -> None:
 def test_they_are_valid_by_the_published_schema(folder: Path) -> None:
     program = Path(sys.executable).parent / "check-jsonschema"
     checked(program, "--builtin-schema", "vendor.github-workflows", *sorted(folder.glob("*.yml")))
+
+
+def lint(*files: Path) -> None:
+    """actionlint's checks by jactionlint, a fork whose wheel has the program in it, with shellcheck on every script."""
+    bin = Path(sys.executable).parent
+    options = ("--profile=correctness", "--no-online", "--strict-exit", f"--shellcheck={bin / 'shellcheck'}")
+    checked(bin / "jactionlint", *options, *files)
+
+
+def test_actionlint_and_shellcheck_find_nothing(folder: Path) -> None:
+    lint(*sorted(folder.glob("*.yml")))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("needs: gate", "needs: gates", "gates"),
+        ("needs.gate.result)", "needs.gate.resulted)", "resulted"),
+        ("fetch-depth: 0", "fetch-deep: 0", "fetch-deep"),
+        ('"$NUMBER"', "$NUMBER", "SC2086"),
+        ("runs-on: ubuntu-latest", "runs-on: ubuntu-lastest", "ubuntu-lastest"),
+    ],
+)
+def test_actionlint_would_find_a_mistake(tmp_path: Path, right: str, wrong: str, said: str) -> None:
+    assert right in TEXTS["pull-request"]
+    (tmp_path / "bad.yml").write_text(TEXTS["pull-request"].replace(right, wrong))
+    with pytest.raises(AssertionError, match=said):
+        lint(tmp_path / "bad.yml")
 
 
 def test_zizmor_finds_nothing_of_medium_severity(folder: Path) -> None:
