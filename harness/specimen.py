@@ -17,7 +17,8 @@ STEPS_OF_A_CELL = 5
 INSTALLATION = "000000000000"
 SUITE = """\
 question: What would {cells} cells take?
-method: "lora(rank={ranks})"
+method: lora
+params: {{lora: {{rank: {ranks}}}}}
 seed: {seeds}
 hardware: {{device: cpu, threads: 2}}
 tasks: [perplexity, perplexity(view=instructions), choice, generation_speed]

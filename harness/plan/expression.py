@@ -106,7 +106,10 @@ class _Reader:
 
     def __init__(self, text: str) -> None:
         if len(text) > LONGEST:
-            raise MethodError(f"{len(text)} characters are more than an expression may have ({LONGEST})")
+            raise MethodError(
+                f"{len(text)} characters are more than an expression may have ({LONGEST}): long lists of values go "
+                "into params"
+            )
         self.text = text
         self.at = 0
 

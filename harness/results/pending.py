@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import plain_json
+from harness.results import plan_file
 from harness.results.store import Store
 
 # A suite whose folder changed within a day counts as being measured, by whichever launcher.
@@ -64,7 +64,7 @@ class Pending:
         """What each step that was to run needs; nothing where the plan cannot be read (nobody can go on with it)."""
         if plan not in self._plans or self._plans[plan][0] != state:
             try:
-                steps = plain_json.read(plan)["steps"]
+                steps = plan_file.read(plan)["steps"]
                 found = {str(step["id"]): tuple(_needs(step)) for step in steps if step["state"] == _RUNNABLE}
             except (OSError, ValueError, KeyError, TypeError, AttributeError):
                 found = {}

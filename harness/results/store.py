@@ -9,7 +9,6 @@ import bisect
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import re
 import secrets
@@ -24,8 +23,7 @@ from harness import plain_json
 from harness.errors import StoreError
 from harness.models.checkpoint import is_sealed
 from harness.plain_text import is_name
-from harness.redaction import redacted
-from harness.results import attempts
+from harness.results import attempts, plan_file
 from harness.results.inside import check_inside
 from harness.results.nights import FOLDER as NIGHTS
 from harness.results.quarantine import Records, Seen, read_into
@@ -212,21 +210,19 @@ class Store:
     def write_plan(self, suite: str, plan: Mapping[str, Any]) -> Path:
         """Write the plan of the latest run of a suite, replacing the one before."""
         path = self.folder(suite) / "plan.json"
-        write_file(path, json.dumps(redacted(plan), indent=1, sort_keys=True, allow_nan=False) + "\n")
+        write_file(path, plan_file.text_of(plan))
         return path
 
     def plans(self, suite: str) -> dict[str, dict[str, Any]]:
-        """The latest plan of a suite by installation; ``StoreError`` where one is not valid JSON."""
+        """The latest plan of a suite by installation; ``StoreError`` where one cannot be used."""
         plans = {}
         for folder in self.installations(suite):
             path = folder / "plan.json"
             if path.is_file():
                 try:
-                    found = plain_json.read(path)
+                    found = plan_file.read(path)
                 except (OSError, plain_json.NotPlain) as error:
-                    raise StoreError(f"plan {path} is not valid JSON ({error}); run the suite again") from None
-                if not isinstance(found, dict) or found.get("format", 1) != 1:
-                    raise StoreError(f"plan {path} is not of format 1: a newer version wrote it, or it is damaged")
+                    raise StoreError(f"plan {path} cannot be used ({error}); run the suite again") from None
                 if wrong := misfit_of_plan(found):
                     raise StoreError(f"plan {path} is damaged: '{wrong}' has another shape; run the suite again")
                 plans[folder.name] = found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from faults.children import COMMANDS, Child
 from faults.tally import World
+from harness.results import plan_file
 
 SUITE = """\
 name: {name}
@@ -48,4 +48,4 @@ def run(world: World, folder: Path, suite: Path, *more: str, **given: object) ->
 def planned(results: Path, suite: str = "fakes") -> list[str]:
     """Steps of the plan of the latest run."""
     (path,) = results.glob(f"{suite}/*/plan.json")
-    return [step["id"] for step in json.loads(path.read_text())["steps"]]
+    return [step["id"] for step in plan_file.read(path)["steps"]]

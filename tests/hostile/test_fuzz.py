@@ -39,6 +39,7 @@ from harness.report.build import compose, content_of
 from harness.report.ci.measured import measured
 from harness.report.ci.pytest_benchmark import pytest_benchmark
 from harness.report.pages import html, markdown
+from harness.results import plan_file
 from harness.results.facts import facts_of
 from harness.results.items import items_of
 from harness.results.nights import night_of, read_night
@@ -410,15 +411,16 @@ def test_plans(counts: dict[str, int], synthetic: ModuleType, tmp_path: Path) ->
     folder = tmp_path / "s" / "i"
     folder.mkdir(parents=True)
     store = Store(tmp_path)
-    real = json.loads(next(iter(sorted(ROOT.glob("results/quick/*/plan.json")))).read_text())
+    real = plan_file.read(min(ROOT.glob("results/quick/*/plan.json")))
     real = {**real, "cells": real["cells"][:2], "steps": real["steps"][:2]}
 
     def read(text: bytes) -> Any:
         (folder / "plan.json").write_bytes(text)
         return store.plans("s")
 
-    assert one_line(read, values([real, synthetic.plan(("base",))], counts["plans"] // 2, 15))
-    one_line(read, texts([json.dumps(real).encode()], counts["plans"] // 2, 16))
+    columns = plan_file.text_of(real)
+    assert one_line(read, values([real, synthetic.plan(("base",)), json.loads(columns)], counts["plans"] // 2, 15))
+    one_line(read, texts([json.dumps(real).encode(), columns.encode()], counts["plans"] // 2, 16))
 
 
 @slow_too

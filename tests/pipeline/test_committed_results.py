@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from harness.plan.job import jobs
 from harness.plan.plan import Plan, plan
 from harness.plan.steps import Step
 from harness.plan.suite import load
+from harness.results import plan_file
 from harness.results.store import Store
 from harness.run.launcher import run
 
@@ -92,7 +92,7 @@ def test_every_cell_that_can_run_here_is_committed(suite: str, planned: Plan) ->
 
 
 def test_what_trained_took_its_steps_and_its_loss_moved(suite: str) -> None:
-    plans = [json.loads(path.read_text()) for path in (ROOT / "results" / suite).glob("*/plan.json")]
+    plans = [plan_file.read(path) for path in (ROOT / "results" / suite).glob("*/plan.json")]
     passed_over = {trial["step"] for found in plans for trial in found.get("trials") or [] if not trial["chosen"]}
     for record in committed(suite).values():
         metrics = record["metrics"]

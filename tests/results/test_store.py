@@ -160,8 +160,8 @@ def test_a_plan_is_replaced_and_read(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write_plan("s", {"cells": []})
     path = store.write_plan("s", {"cells": [], "steps": []})
-    assert json.loads(path.read_text()) == {"cells": [], "steps": []}
-    assert store.plans("s") == {store.installation: {"cells": [], "steps": []}}
+    assert json.loads(path.read_text()) == {"cells": [], "steps": [], "format": 2}
+    assert store.plans("s") == {store.installation: {"cells": [], "steps": [], "format": 1}}
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:

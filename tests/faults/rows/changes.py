@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import shutil
 import signal
 import time
@@ -12,6 +11,7 @@ from typing import Any
 
 from faults import evidence, processes, suites
 from faults.tally import Tally, World, fault
+from harness.results import plan_file
 
 METHODS = ["act=good", "act=large_part, amount=3000", "act=family, amount=600"]
 CHANGED = "is not what it was"
@@ -72,5 +72,5 @@ def _judge(one: Any, results: Path, before: dict[Path, bytes]) -> None:
     kept = {path.name.split(".")[0] for path in before}
     one.must(fresh == set(now) - kept, f"measured anew: {sorted(fresh)}, new in the plan: {sorted(set(now) - kept)}")
     (plan,) = results.glob("fakes/*/plan.json")
-    cells = {step for cell in json.loads(plan.read_text())["cells"] for step in cell["steps"]}
+    cells = {step for cell in plan_file.read(plan)["cells"] for step in cell["steps"]}
     one.must(cells <= set(now), "a cell of the plan names steps that it does not have")
