@@ -13,7 +13,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +71,16 @@ def run(
     return sweep.outcome
 
 
-def run_job(path: Path, *, isolation: str | None = None, preload: Sequence[str] = ()) -> Record:
+def run_job(
+    path: Path,
+    *,
+    isolation: str | None = None,
+    preload: Sequence[str] = (),
+    tick: Callable[[float], None] = lambda seconds: None,
+) -> Record:
     """Run one job file by itself and return its record (planning here, measuring there); ``UsageError`` if it is none.
 
-    Paths that the job does not name lie beside the file.
+    Paths that the job does not name lie beside the file; ``tick`` is called every few seconds while its worker runs.
     """
     job = read_job(path)
     job["isolation"] = isolation or job.get("isolation") or "spawn"
@@ -90,7 +96,7 @@ def run_job(path: Path, *, isolation: str | None = None, preload: Sequence[str] 
     service = started(job, preload if job["isolation"] == "fork" else (), log)
     try:
         with terminable():
-            return supervise(service, job, running_file(job), lambda seconds: None)
+            return supervise(service, job, running_file(job), tick)
     finally:
         service.close()
 

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from harness.run.supervise import KILL_SECONDS, TERM_SECONDS, Terminated
 APPEAR_SECONDS = 30.0  # a shared file system may show a new file late
 LOOK_SECONDS = 1.0  # an engine's Ctrl-C reaches Python between two waits, not in one
 EXIT_STORE = 3
+EXIT_ELSEWHERE = 4
 EXIT_STOPPED = 143
 
 Told = dict[str, Any]
@@ -86,7 +87,10 @@ def carry_out(job_file: str, turns: bool, variables: Mapping[str, str]) -> Told:
 
 
 def main(job_file: str, engine: str, *options: str) -> int:
-    """Be the launcher of one step until it ends or the process ``engine`` is gone; 0 where there is a record."""
+    """Be the launcher of one step until it ends or the process ``engine`` is gone; 0 where there is a record.
+
+    A step runs once, however often it was handed out: by a launcher that was killed, and by the one that goes on.
+    """
     try:
         with terminable():
             set_process_option(PR_SET_PDEATHSIG, signal.SIGTERM)
@@ -94,8 +98,16 @@ def main(job_file: str, engine: str, *options: str) -> int:
                 raise Terminated("stopped by SIGTERM")
             _full_priority()
             job = read_job(Path(job_file))
-            with Claims(Path(job["cache"]) / "claims").turn() if "turns" in options else contextlib.nullcontext():
-                _run(Path(job_file), job)
+            claims = Claims(Path(job["cache"]) / "claims")
+            with claims.turn() if "turns" in options else contextlib.nullcontext():
+                if Path(job["record"]).exists():
+                    return 0
+                if not claims.carry(job["step"]):
+                    return EXIT_ELSEWHERE
+                try:
+                    _run(Path(job_file), job, lambda seconds: claims.touch(job["step"], carried=True))
+                finally:
+                    claims.release(job["step"])
     except (Terminated, KeyboardInterrupt):
         return EXIT_STOPPED
     except StoreError as error:
@@ -104,13 +116,11 @@ def main(job_file: str, engine: str, *options: str) -> int:
     return 0
 
 
-def _run(path: Path, job: Mapping[str, Any]) -> None:
-    """Run the job, unless its launcher has given this attempt up meanwhile and written its record."""
+def _run(path: Path, job: Mapping[str, Any], tick: Callable[[float], None]) -> None:
+    """Run the job; it has its record then."""
     record = Path(job["record"])
-    if record.exists():
-        return
     try:
-        run_job(path, preload=(job.get("context") or {}).get("preload") or ())
+        run_job(path, preload=(job.get("context") or {}).get("preload") or (), tick=tick)
     except (UsageError, ServerGone) as error:  # an environment that is not set up here, say
         found = blank(job, "crashed", str(error)) | {"started": utc_now(), "environment": environment_of(job)}
         write(record, found)

@@ -92,7 +92,7 @@ class _Scatter:
         self._store = store
         self._engine = engine
         self._books = books
-        self._claims = Claims(store.cache / "claims")
+        self._claims = Claims(store.cache / "claims", hands_out=True)
         self._out: dict[str, _Out] = {}
         self._demands: Counter[Demand] = Counter()
         self._lost: set[str] = set()
@@ -164,6 +164,12 @@ class _Scatter:
         """A job has ended: its record is settled, or it runs again where its machine was lost."""
         out = self._out.pop(ended.step)
         self._demands[out.demand] -= 1
+        if ended.lost is not None:
+            self._claims.lost(ended.step)
+        if ended.elsewhere:  # it is left to whoever does it; the claim is free again when that has ended
+            agenda.give_back(out.planned)
+            self._claims.release(ended.step)
+            return
         record = self._record(out.job, SEEN_SECONDS if ended.lost is ended.failed is None else 0.0)
         if record is None or (ended.lost is not None and record["status"] == "interrupted"):
             record = self._without_result(out, ended, record, agenda)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
-from harness.run.claims import STALE_SECONDS, Claims, Holder
+from harness.run.claims import STALE_SECONDS, Claims, Holder, held
 
 # Claims a step (or takes a turn), says so, and stays.
 OTHER = """
@@ -27,7 +27,8 @@ if sys.argv[2] == "turn":
         print("has it", flush=True)
         time.sleep(float(sys.argv[3]))
 else:
-    print(claims.take(sys.argv[2]), flush=True)
+    what, _, step = sys.argv[2].rpartition(":")
+    print(claims.carry(step) if what else claims.take(step), flush=True)
     time.sleep(float(sys.argv[3]))
 """
 
@@ -131,3 +132,42 @@ def test_a_folder_that_cannot_hold_claims_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="claims cannot be kept"):
         Claims(tmp_path / "file" / "claims")
+
+
+def test_what_an_engine_was_handed_is_carried_out_by_one_process(tmp_path: Path) -> None:
+    """A launcher that goes on after another was killed takes nothing that is still being carried out."""
+    launcher = Claims(tmp_path, hands_out=True)
+    assert launcher.take("a")
+    process = other(tmp_path, "carry:a")
+    try:
+        assert not Claims(tmp_path).carry("a")
+        launcher.release("a")
+        assert not launcher.take("a") and not Claims(tmp_path).take("a")
+        assert held(tmp_path) == ["a"]
+        Claims(tmp_path).lost("a")  # the engine says that the machine is gone
+        assert launcher.take("a") and Claims(tmp_path).carry("a")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_process_of_a_queue_leaves_a_step_to_the_launcher_that_took_it(tmp_path: Path) -> None:
+    """Where its own launcher was killed, and one that measures here itself goes on."""
+    process = other(tmp_path, "a")
+    claims = Claims(tmp_path)
+    try:
+        assert not claims.carry("a")
+    finally:
+        process.kill()
+        process.wait()
+    assert claims.carry("a")
+    claims.release("a")
+    assert not (tmp_path / "a.node.json").exists()
+
+
+def test_a_step_that_a_dead_process_carried_out_is_free(tmp_path: Path) -> None:
+    process = other(tmp_path, "carry:a")
+    process.kill()
+    process.wait()
+    claims = Claims(tmp_path)
+    assert claims.take("a") and not (tmp_path / "a.node.json").exists()

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from harness.errors import StoreError, UsageError, did_you_mean
 from harness.parameters import build_params
 from harness.plan.machine import Machine
-from harness.run.node import EXIT_STOPPED, EXIT_STORE, Told
+from harness.run.node import EXIT_ELSEWHERE, EXIT_STOPPED, EXIT_STORE, Told
 
 NAMES = ("local", "ray", "slurm")
 # Over a step's own limit: its server's start, its end, and another launcher's step on the machine that is waited for.
@@ -43,11 +43,13 @@ class Ended:
     """A step that its engine is done with; it has left its record where nothing else is said.
 
     ``lost``: the machine or the process that had it is gone, and why. ``failed``: why it left no record otherwise.
+    ``elsewhere``: another process carries it out, for a launcher that is gone; its record is still to come.
     """
 
     step: str
     lost: str | None = None
     failed: str | None = None
+    elsewhere: bool = False
 
 
 class Engine(Protocol):
@@ -135,6 +137,8 @@ def ended(step: str, told: Told) -> Ended:
         raise StoreError(told["said"])
     if told["code"] == 0:
         return Ended(step)
+    if told["code"] == EXIT_ELSEWHERE:
+        return Ended(step, elsewhere=True)
     if told["code"] == EXIT_STOPPED:
         return Ended(step, lost="the step was told to end from outside (SIGTERM)")
     how = f"exit status {told['code']}" if told["code"] > 0 else f"signal {-told['code']}"

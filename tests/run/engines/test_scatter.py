@@ -245,6 +245,28 @@ def test_steps_on_one_machine_take_turns(store: Store, job: Jobs) -> None:
     assert first["ended"] <= second["began"]
 
 
+def test_a_step_that_two_launchers_handed_out_is_carried_out_once(store: Store, job: Jobs, tmp_path: Path) -> None:
+    """As after a launcher was killed while its jobs waited in a queue: the other one leaves the step to the first."""
+    seen = {"name": "seen", "module": "fakes.seen", "params": {"seconds": 1.0, "path": str(tmp_path / "note")}}
+    store.check_writable()
+    record, log = store.record_path("fakes", "a", 1).absolute(), store.job_paths("a", 1)[1].absolute()
+    whole = job("a", adapter=seen) | {
+        "attempt": 1, "isolation": "spawn", "cache": str(store.cache.absolute()), "record": str(record),
+        "log": str(log),
+    }  # fmt: skip
+    file = store.job_paths("a", 1)[0].absolute()
+    file.write_text(json.dumps(whole))
+    call = "import sys; from harness.run.node import carry_out; print(carry_out(sys.argv[1], False, {})['code'])"
+    processes = [
+        subprocess.Popen([sys.executable, "-c", call, str(file)], stdout=subprocess.PIPE, text=True) for _ in range(3)
+    ]
+    codes = sorted(int(process.communicate(timeout=120)[0]) for process in processes)
+    assert codes[0] == 0 and set(codes) <= {0, node.EXIT_ELSEWHERE}
+    assert node.carry_out(str(file), False, {})["code"] == 0, "its record is there"
+    assert len((tmp_path / "note").read_text().splitlines()) == 1
+    assert read(record)["status"] == "done" and not claims(store)
+
+
 def test_an_environment_that_is_missing_there_ends_its_own_steps(store: Store, job: Jobs, machines: Any) -> None:
     outcome, records = swept(store, machines(1), job("a", environment="gguf"), job("b"))
     if records["a"][0]["status"] == "done":

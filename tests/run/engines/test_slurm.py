@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import textwrap
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +41,33 @@ def test_submitits_stand_ins_run_a_sweep(store: Store, job: Jobs, eval_job: Jobs
     assert outcome.exit_code == 1
     assert records["b"]["reason"].startswith("killed by SIGSEGV")
     assert not list((store.cache / "slurm").glob("*/*")), "what submitit leaves is removed"
+
+
+def test_a_step_of_a_killed_launcher_is_not_done_twice(store: Store, job: Jobs, tmp_path: Path) -> None:
+    """Its job goes on. The same sweep again waits for it, and so would a launcher that measures here itself."""
+    note = tmp_path / "note"
+    seen = {"name": "seen", "module": "fakes.seen", "params": {"seconds": 5.0, "path": str(note)}}
+    jobs = [job("a", adapter=seen), job("b", adapter={**seen, "params": {"seconds": 0.0, "path": str(note)}})]
+    script = textwrap.dedent("""
+        import json, sys
+        from harness.results.store import Store
+        from harness.run.engines import connect
+        from harness.run.scatter import scatter
+        engine = connect("slurm", ["cluster=local"])
+        scatter(json.loads(sys.argv[2]), Store(sys.argv[1]), engine, preload=(), isolation="spawn")
+    """)
+    assert store.installation
+    child = subprocess.Popen([sys.executable, "-c", script, str(store.root), json.dumps(jobs)])
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not note.exists():
+        time.sleep(0.05)
+    child.kill()
+    child.wait()
+    assert not store.records("fakes").records, "the step was to be in the middle"
+    outcome, records = swept(store, connect("slurm", ["cluster=local"]), *jobs)
+    assert {step: record["status"] for step, record in records.items()} == {"a": "done", "b": "done"}
+    assert len(store.records("fakes").records) == 2 and len(note.read_text().splitlines()) == 2
+    assert (dict(outcome.elsewhere), dict(outcome.statuses)) == ({"done": 1}, {"done": 1})
 
 
 @pytest.mark.slow
