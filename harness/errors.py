@@ -11,6 +11,7 @@
     ├── StoreError              the results folder: read-only, full, written by a newer version (exit code 3)
     └── StepError               raised inside a worker, becomes the record's reason
         ├── DoesNotFit          not enough memory: a result, not a defect
+        ├── NotInstalled        a package that the step needs is not here: it is skipped
         └── InvalidMeasurement  a number that must not be believed (NaN loss, spans that do not sum)
 """
 
@@ -75,6 +76,10 @@ class StepError(HarnessError):
 
 class DoesNotFit(StepError):
     """Not enough memory on the device; the record's status is ``out_of_memory``."""
+
+
+class NotInstalled(StepError):
+    """A package that the step needs is not on this machine; the record's status is ``skipped``."""
 
 
 class InvalidMeasurement(StepError):

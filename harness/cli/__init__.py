@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
+
+NEEDED = ("typer", "rich", "pydantic", "yaml")
+"""What the command line is made of; without it a job file is run all the same."""
 
 
 def main() -> None:
     """Run the command line and exit: 0 good, 1 a cell failed, 2 wrong use, 3 the results folder cannot be used."""
+    if any(find_spec(name) is None for name in NEEDED):
+        from harness.cli.one_job import alone
+
+        sys.exit(alone(sys.argv[1:]))
     try:
         from harness.cli.commands import app
         from harness.cli.terminal import print_error

@@ -54,7 +54,8 @@ def run_command(
     as_json: AsJson = False,
 ) -> None:
     """Run what a suite still lacks here, then show the table and write the report."""
-    from harness.cli.running import How, run_one_job, run_suite
+    from harness.cli.one_job import run_one_job
+    from harness.cli.running import How, run_suite
     from harness.errors import UsageError
     from harness.results.record import utc_now
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from harness.cli.fetching import watching
+from harness.cli.fetching import Source, Spec, fetch_all, revision_of
 from harness.cli.planning import data_sources, suite_file
-from harness.cli.terminal import print, print_error
-from harness.errors import DataError, UsageError, did_you_mean
+from harness.cli.terminal import print
+from harness.errors import UsageError, did_you_mean
 from harness.hub.cache import is_offline
-from harness.hub.fetching import Fetch, Watcher, fetch_model
 from harness.plan.plan import Plan, plan
-from harness.plan.sources import DataSource, ModelSource, check_hub, hub_model, hub_word, model_source
+from harness.plan.sources import DataSource, hub_model, hub_word, model_source
 from harness.plan.steps import SKIPPED, Step
 from harness.plan.suite import load
 from harness.results.store import Store
-
-Source = ModelSource | DataSource
-Spec = Mapping[str, Any]
 
 
 def prepare_suite(name: str, results: Path) -> None:
@@ -79,61 +72,10 @@ def fetch_missing(made: Plan, *, quiet: bool) -> bool:
     return True
 
 
-def fetch_for_job(job: Spec, *, quiet: bool) -> None:
-    """Fetch what a job that was planned elsewhere lacks here, at the commits that it names."""
-    model, data = job.get("model") or {}, job.get("data") or {}
-    wanted: list[Source] = []
-    if model.get("kind") == "hub" and not job.get("input"):
-        wanted.append(hub_model("hub", str(model.get("id")), _revision(model)))
-    if data.get("kind") == "hub" and not job.get("data_file"):
-        check_hub(str(data.get("id")), _revision(data), DataError)
-        wanted.append(DataSource("hub", data))
-    fetch_all([(source, source.spec) for source in wanted if not source.here], quiet=quiet)
-
-
-def fetch_all(wanted: Sequence[tuple[Source, Spec]], *, quiet: bool = False) -> None:
-    """Fetch models and data sets, all that can be had; then one line for each that could not, as a ``UsageError``.
-
-    A specification with a commit is fetched at that; one without at what its revision names at the hub now.
-    """
-    if not wanted:
-        return
-    from huggingface_hub.utils import logging as of_the_client
-
-    of_the_client.set_verbosity(logging.ERROR)  # its warnings hold addresses with signatures; what matters is told here
-    failed = []
-    with watching(quiet) as watcher:
-        for source, spec in wanted:
-            try:
-                found = _fetched(source, spec, watcher)
-            except UsageError as error:
-                failed.append(error)
-                continue
-            if found is not None and not quiet:
-                print(f"{found.what} is here, its files checked: commit {found.commit}", file=sys.stderr, flush=True)
-    for other in failed[:-1]:
-        print_error(other)
-    if failed:
-        raise failed[-1]
-
-
-def _fetched(source: Source, spec: Spec, watcher: Watcher) -> Fetch | None:
-    if isinstance(source, DataSource):
-        from harness.data.hub import fetch
-
-        return fetch(spec, watcher)
-    return fetch_model(str(spec["id"]), _revision(spec), watcher)
-
-
 def _looked_at_again(source: Source) -> Source:
     if isinstance(source, DataSource):
         return DataSource(source.word, source.spec)
-    return hub_model(source.word, str(source.spec["id"]), _revision(source.spec))
-
-
-def _revision(spec: Spec) -> str:
-    """The commit that a specification means, or the name of one."""
-    return str(spec.get("commit") or spec.get("revision") or "main")
+    return hub_model(source.word, str(source.spec["id"]), revision_of(source.spec))
 
 
 def _named_anew(spec: Spec) -> Spec:

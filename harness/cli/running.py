@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.cli.planning import plan_of, suite_file
-from harness.cli.preparing import build_data, fetch_for_job, fetch_missing
+from harness.cli.preparing import build_data, fetch_missing
 from harness.cli.progress import listener
 from harness.cli.terminal import print
 from harness.plan.job import jobs
@@ -23,9 +23,8 @@ from harness.results.store import Store
 from harness.run.agenda import needs
 from harness.run.engines import Engine, connect
 from harness.run.events import Outcome
-from harness.run.launcher import read_job, run, run_job
+from harness.run.launcher import run
 from harness.run.scatter import scatter
-from harness.run.supervise import Terminated
 
 
 @dataclass(frozen=True)
@@ -60,22 +59,6 @@ def run_suite(
     if reports is not None and outcome.stopped is None:
         _report(suite.name, results, reports, as_json=how.as_json)
     return outcome.exit_code
-
-
-def run_one_job(path: Path, *, as_json: bool) -> int:
-    """Run one job file and say how it ended."""
-    fetch_for_job(read_job(path), quiet=as_json)
-    try:
-        record = run_job(path)
-    except (KeyboardInterrupt, Terminated) as stop:
-        print(f"stopped; the record of {path} says how far it came", file=sys.stderr)
-        return 143 if isinstance(stop, Terminated) else 130
-    if as_json:
-        print(json.dumps(record))
-    else:
-        reason = f": {record['reason']}" if record["reason"] else ""
-        print(f"{record['record']} {record['status']} after {record['wall_seconds'] or 0:.1f} s{reason}")
-    return 0 if record["status"] == "done" else 1
 
 
 def run_parts(suite: Suite, store: Store, how: How) -> Outcome:

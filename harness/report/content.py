@@ -18,7 +18,7 @@ from harness.analyse.selftest import SelfTest
 from harness.analyse.series import machine_of
 from harness.analyse.summary import Line, as_lines, plain_value, summarize
 from harness.analyse.utilisation import measured_peak, published_peak
-from harness.plan.expression import parse_call
+from harness.plan.sources import hardware as hardware_of
 from harness.report.outcomes import Key, Outcome, outcomes
 from harness.results.facts import Facts
 from harness.results.nights import Night
@@ -214,14 +214,14 @@ class Content:
 
         The canary runs on one GPU; a step on several has as many times that.
         """
-        given = parse_call(hardware)
-        found = measured_peak(self._canaries, precision, given.name)
-        if given.name == "cpu":
+        given = hardware_of(hardware)
+        found = measured_peak(self._canaries, precision, given.device)
+        if given.device == "cpu":
             return found
         if found is None:
             gpus = self.facts.environments.get(str(self.installation), {}).get("hard", {}).get("gpus") or [""]
             found = published_peak(str(gpus[0]), precision)
-        return None if found is None else found * int(dict(given.params).get("devices", 1))
+        return None if found is None else found * given.devices
 
     def observed(self, steps: Iterable[str], name: str) -> Any:
         """What the record of the first of ``steps`` that says it observed under ``name``; None where none does."""

@@ -6,7 +6,7 @@ import errno
 import os
 import re
 
-from harness.errors import DoesNotFit, HarnessError, InvalidMeasurement
+from harness.errors import DoesNotFit, HarnessError, InvalidMeasurement, NotInstalled
 from harness.redaction import redacted_text, values_of
 
 # What a reason begins with where a disk was full; the launcher ends the sweep then.
@@ -30,6 +30,8 @@ def status_of(error: BaseException) -> tuple[str, str]:
         return "out_of_memory", _memory_reason(error)
     if is_out_of_space(error):
         return "failed", one_line(f"{NO_SPACE}: {error}")
+    if isinstance(error, NotInstalled):
+        return "skipped", one_line(str(error))
     if isinstance(error, InvalidMeasurement):
         return "invalid", one_line(str(error))
     if isinstance(error, HarnessError):

@@ -16,9 +16,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.catalogue import digest_of, load_adapter, load_task
+from harness.catalogue import digest_of, load_adapter, load_task, missing_packages
 from harness.contract import Adapter, Budget, Checkpoint, Dataset, Hardware, Job, Named, TrainingSetup
-from harness.errors import DataError, StepError
+from harness.errors import DataError, NotInstalled, StepError
 from harness.parameters import build_params
 from harness.run.meter import Meter
 
@@ -73,13 +73,18 @@ def prepared(
 
 
 def _plugins(job: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
-    """Import everything that the operation needs, so that no import is timed as work (both isolation modes alike)."""
+    """Import everything that the operation needs, so that no import is timed as work (both isolation modes alike).
+
+    ``NotInstalled`` where a package of it is not here: a job may have been planned on a machine that has more.
+    """
     adapter = _built(load_adapter, job["adapter"])
     task = _built(load_task, job["task"]) if job["operation"] == "eval" else None
     modifiers = [_built(load_adapter, spec) for spec in job.get("modifiers") or ()]
-    for plugin in (adapter, task, *modifiers):
-        for name in _imports(plugin, job["operation"]):
-            importlib.import_module(name)
+    names = [name for plugin in (adapter, task, *modifiers) for name in _imports(plugin, job["operation"])]
+    if lacking := missing_packages(dict.fromkeys(names)):
+        raise NotInstalled("; ".join(lacking))
+    for name in names:
+        importlib.import_module(name)
     _seed(int(job.get("seed") or 0), needs_torch=(job.get("model") or {}).get("kind") != "none")
     return adapter, task, modifiers
 

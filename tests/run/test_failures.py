@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import DataError, DoesNotFit, InvalidMeasurement
+from harness.errors import DataError, DoesNotFit, InvalidMeasurement, NotInstalled
 from harness.run.failures import Interrupted, bytes_asked, status_of
 
 
@@ -18,6 +18,7 @@ class OutOfMemoryError(RuntimeError):
         (ValueError("x"), "failed"),
         (DataError("file 'x' has no text"), "failed"),
         (InvalidMeasurement("loss is nan"), "invalid"),
+        (NotInstalled("package 'trl' is not installed (pip install trl)"), "skipped"),
         (MemoryError(), "out_of_memory"),
         (DoesNotFit("80 GiB"), "out_of_memory"),
         (OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."), "out_of_memory"),
