@@ -1,6 +1,7 @@
 """Run the fault suite in its long form, print its table with counts, and keep it in ``docs/faults.md``.
 
-Some twenty minutes on two cores (``make faults``); ``--rounds 20`` is a rough look, ``--only launcher_killed`` one row.
+Some twenty minutes on two cores (``make faults``); ``--rounds 20`` is a rough look. ``--only quiet`` runs one row anew
+and puts it in place of what the page has of it: that one counts on a quiet machine alone.
 Every row runs real sweeps of fake techniques in folders of their own; the rows themselves are in ``tests/faults/rows``.
 """
 
@@ -9,10 +10,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import multiprocessing
+import re
 import sys
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,53 +55,100 @@ def told(row: Any, tally: Any) -> list[str]:
     return [row.fault, row.must, str(tally.tried), held, f"{tally.seconds:.0f}", "; ".join(tally.notes)]
 
 
-def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *lines))
 
 
-def breaches(found: dict[str, Any]) -> str:
-    """What did not hold, row by row; where a row has many, the first of them."""
-    lines = []
-    for name, tally in found.items():
-        if tally.breaches:
-            lines += ["", f"### {rows()[name].fault}", "", *(f"- {text}" for text in tally.breaches[:BREACHES_SHOWN])]
-            if len(tally.breaches) > BREACHES_SHOWN:
-                lines.append(f"- and {len(tally.breaches) - BREACHES_SHOWN} more")
-    return "\n".join(lines).strip() or "None."
+def breaches(tally: Any) -> list[str]:
+    """What did not hold in a row; where that is much, the first of it."""
+    more = len(tally.breaches) - BREACHES_SHOWN
+    return [f"- {text}" for text in tally.breaches[:BREACHES_SHOWN]] + ([f"- and {more} more"] if more > 0 else [])
 
 
-def main() -> int:
-    """Run, print and keep; the exit status is 1 where anything did not hold."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, help="at most so many of each row")
-    parser.add_argument("--only", action="append", choices=list(rows()), help="this row alone; may be repeated")
-    parser.add_argument("--no-write", action="store_true", help="print only")
-    asked = parser.parse_args()
-    began = time.monotonic()
-    names = asked.only or list(rows())
+@dataclass
+class Page:
+    """What ``docs/faults.md`` says: the cells of each row by its fault, and what did not hold in it."""
+
+    machine: str
+    lines: dict[str, list[str]] = field(default_factory=dict)
+    wrong: dict[str, list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, text: str) -> Page:
+        """The page as it was written."""
+        machine = re.search(r"Machine: (.*?)\. Random", text, re.DOTALL)
+        found = cls(" ".join(machine[1].split()) if machine else "")
+        above, _, below = text.partition("## What did not hold")
+        for line in above.splitlines():
+            cells = line.strip("| ").split(" | ") if line.startswith("| ") else []
+            if cells and cells[0] not in (HEAD[0], "---"):
+                found.lines[cells[0]] = [*cells, *[""] * (len(HEAD) - len(cells))]
+        for part in below.split("### ")[1:]:
+            fault, *rest = part.splitlines()
+            found.wrong[fault] = [line for line in rest if line]
+        return found
+
+    def put(self, row: Any, tally: Any, *, afterwards: bool) -> None:
+        """Enter how a row went, in place of what is there of it."""
+        cells = told(row, tally)
+        if afterwards:
+            cells[-1] = "; ".join(filter(None, [cells[-1], "run by itself afterwards"]))
+        self.lines[row.fault], self.wrong[row.fault] = cells, breaches(tally)
+
+    def text(self, order: Iterable[str]) -> str:
+        """The page, its rows in that order."""
+        lines = [self.lines[fault] for fault in order if fault in self.lines]
+        tried, held, seconds = (sum(int(line[at].strip("*")) for line in lines) for at in (2, 3, 4))
+        wrong = [f"### {line[0]}\n\n" + "\n".join(self.wrong[line[0]]) for line in lines if self.wrong.get(line[0])]
+        return PAGE.format(
+            table=table(HEAD, lines), breaches="\n\n".join(wrong) or "None.", tried=tried, held=held,
+            machine=self.machine, seed=SEED, minutes=f"{seconds / 60:.0f}",
+        )  # fmt: skip
+
+
+def measured(names: Sequence[str], rounds: int | None) -> Iterator[tuple[str, Any]]:
+    """How the rows went, two at a time and then those that want the machine for themselves."""
     # Those that take long first, so that both processes end at about the same time.
-    tasks = sorted(((name, asked.rounds) for name in names), key=lambda task: -WEIGHTS.get(task[0], 1))
-    found: dict[str, Any] = {}
+    tasks = sorted(((name, rounds) for name in names), key=lambda task: -WEIGHTS.get(task[0], 1))
     with ProcessPoolExecutor(PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
         together = [task for task in tasks if not rows()[task[0]].alone]
         alone = [task for task in tasks if task not in together]
-        for name, tally in itertools.chain(pool.map(one, together), map(one, alone)):
-            found[name] = tally
-            print(f"{name}: {tally.held} of {tally.tried} in {tally.seconds:.0f} s", file=sys.stderr, flush=True)
-    found = {name: found[name] for name in names}
+        yield from itertools.chain(pool.map(one, together), map(one, alone))
+
+
+def main() -> int:
+    """Run, print and keep; the exit status is 1 where anything did not hold, 2 for a row of another machine's page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, help="at most so many of each row; nothing is kept")
+    parser.add_argument("--only", action="append", choices=list(rows()), help="this row anew; may be repeated")
+    parser.add_argument("--no-write", action="store_true", help="print only")
+    asked = parser.parse_args()
     facts, software = machine_facts(), soft_facts()
-    text = PAGE.format(
-        table=table(HEAD, [told(rows()[name], tally) for name, tally in found.items()]), breaches=breaches(found),
-        tried=sum(tally.tried for tally in found.values()), held=sum(tally.held for tally in found.values()),
-        machine=f"{facts['cpu_model']}, {facts['cores']} cores, {facts['memory_gib']:g} GiB, "
-                f"{software['system']} {software['kernel']}, Python {software['python']}",
-        seed=SEED, minutes=f"{(time.monotonic() - began) / 60:.0f}",
-    )  # fmt: skip
+    page = Page(
+        f"{facts['cpu_model']}, {facts['cores']} cores, {facts['memory_gib']:g} GiB, "
+        f"{software['system']} {software['kernel']}, Python {software['python']}"
+    )
+    keep = not asked.no_write and asked.rounds is None
+    if asked.only and keep:
+        kept = Page.read(OUT.read_text())
+        if kept.machine != page.machine:
+            print(f"{OUT} tells of another machine ({kept.machine}): run all rows, or --no-write", file=sys.stderr)
+            return 2
+        page = kept
+    good = True
+    for name, tally in measured(asked.only or list(rows()), asked.rounds):
+        print(f"{name}: {tally.held} of {tally.tried} in {tally.seconds:.0f} s", file=sys.stderr, flush=True)
+        if asked.only and not tally.tried:
+            print(f"{name}: the page keeps what it has: {'; '.join(tally.notes)}", file=sys.stderr)
+            continue
+        page.put(rows()[name], tally, afterwards=bool(asked.only))
+        good = good and not tally.breaches
+    text = page.text([row.fault for row in rows().values()])
     print(text)
-    if not asked.no_write and not asked.only and asked.rounds is None:
+    if keep:
         OUT.write_text(text)
-    return int(any(tally.breaches for tally in found.values()))
+    return int(not good)
 
 
 WEIGHTS = {
@@ -111,8 +160,8 @@ PAGE = """# Faults
 
 Written by `make faults`: real sweeps of fake techniques are killed, starved and confused, and what must hold is
 counted. Each row is a function in `tests/faults/rows`; `make test` runs a short form of each, `make test-all` the long
-one. {tried} tries, {held} of them held, in {minutes} minutes. Machine: {machine}. Random moments and bits are drawn
-with seed {seed}.
+one. {tried} tries, {held} of them held; the rows took {minutes} minutes, two at a time. Machine: {machine}. Random
+moments and bits are drawn with seed {seed}.
 
 {table}
 

@@ -99,7 +99,9 @@ DAMAGE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("where", "what"), [(where, what) for where, all_ in DAMAGE.items() for what in all_], ids=repr)
+@pytest.mark.parametrize(
+    ("where", "what"), [(where, what) for where, each in DAMAGE.items() for what in each], ids=repr
+)  # fmt: skip
 def test_a_damaged_table_is_told(where: str, what: Any, tmp_path: Path) -> None:
     rows = [{"id": name, "state": "done"} for name in "abc"]
     told = json.loads(plan_file.text_of({"steps": rows}))
