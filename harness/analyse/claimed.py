@@ -16,12 +16,16 @@ from harness.claims import Claim
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim, its verdict, the ratio that it rests on, and every other ratio with its own verdict."""
+    """A claim, its verdict, the ratio that it rests on, and every other ratio with its own verdict.
+
+    ``sides`` has the ratio that counts most of each pair of methods that was measured, in the claim's order.
+    """
 
     claim: Claim
     judgement: Judgement
     chosen: Evidence | None
     others: tuple[tuple[Evidence, Judgement], ...]
+    sides: tuple[tuple[Evidence, Judgement], ...] = ()
 
     @cached_property
     def at_scale(self) -> Predicted | None:
@@ -60,18 +64,19 @@ def _judged(claim: Claim, found: Sequence[Evidence]) -> Judged:
     if not told:
         why = claim.needs or f"no suite has both {_name(claim.of)} and {_name(claim.over)} with {claim.metric}"
         return Judged(claim, Judgement("not testable here", why), None, ())
+    first = {one.side: (one, judgement) for one, judgement in reversed(told)}
+    present = tuple(first[side] for side in sorted(first))
     if claim.every:
-        sides = [next((pair for pair in told if pair[0].side == side), None) for side in range(len(claim.sides))]
-        present = [pair for pair in sides if pair is not None]
         verdict = all_of([judgement for _, judgement in present])
-        if verdict.verdict == "confirmed" and len(present) < len(sides):
-            verdict = Judgement("inconclusive", f"{len(present)} of {len(sides)} ratios were measured, and hold")
-            return Judged(claim, verdict, present[0][0], tuple(told[1:]))
-        chosen = next(one for one, judgement in present if judgement.verdict == verdict.verdict)
+        if verdict.verdict == "confirmed" and len(present) < len(claim.sides):
+            said = f"{len(present)} of {len(claim.sides)} ratios were measured, and hold"
+            verdict = Judgement("inconclusive", said)
+        of_verdict = [one for one, judgement in present if judgement.verdict == verdict.verdict]
+        chosen = of_verdict[0] if of_verdict else present[0][0]
     else:
         chosen, verdict = told[0]
         verdict = _unless_others_disagree(verdict, [judgement for _, judgement in told[1:]])
-    return Judged(claim, verdict, chosen, tuple(pair for pair in told if pair[0] is not chosen))
+    return Judged(claim, verdict, chosen, tuple(pair for pair in told if pair[0] is not chosen), present)
 
 
 def _of(claim: Claim, one: Evidence) -> Judgement:

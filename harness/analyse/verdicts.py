@@ -50,7 +50,7 @@ def all_of(judgements: Sequence[Judgement]) -> Judgement:
     for verdict in ("contradicted", "not testable here", "inconclusive", "direction only"):
         found = [one for one in judgements if one.verdict == verdict]
         if found:
-            return Judgement(found[0].verdict, f"of {len(judgements)} ratios {len(found)}{_because(found[0])}")
+            return Judgement(found[0].verdict, f"{len(found)} of {len(judgements)} ratios{_because(found[0])}")
     return judgements[0]
 
 

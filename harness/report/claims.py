@@ -48,17 +48,20 @@ def build_claims(found: Sequence[Judged], out: Path, rests_on: Sequence[Key] = (
 
 def measured_in_words(one: Judged) -> str:
     """The measured ratio with its interval, as text; a dash without one."""
-    if one.chosen is None:
-        return "-"
-    ratio = one.chosen.ratio
-    return f"{plain(ratio.estimate, 3)} {interval(ratio.low, ratio.high)}".strip()
+    return "-" if one.chosen is None else ratio_in_words(one.chosen)
+
+
+def ratio_in_words(one: Evidence) -> str:
+    """A ratio with its interval."""
+    return f"{plain(one.ratio.estimate, 3)} {interval(one.ratio.low, one.ratio.high)}".strip()
 
 
 def _sentence(one: Judged) -> str:
     assert one.chosen is not None
+    others = _others(one) if one.claim.every else ""
     return (
         f"{one.claim.statement} Measured: {_metric(one)} of {sides_in_words(one)}: {measured_in_words(one)} "
-        f"({_where(one.chosen)})."
+        f"({_where(one.chosen)}).{f' Of the others: {others}.' if others else ''}"
     )
 
 
@@ -90,7 +93,7 @@ def _row(one: Judged) -> Row:
     if chosen is None:
         return Row([first, published, Value(one.judgement.why, kind="reason", span=3)])
     others = _others(one)
-    said = (_where(chosen), one.judgement.why, f"other ratios: {others}" if others else "")
+    said = (_where(chosen), one.judgement.why, f"others: {others}" if others else "")
     return Row([
         first, published, Value(sides_in_words(one), _metric(one), kind="word"),
         Value(plain(chosen.ratio.estimate, 3), interval(chosen.ratio.low, chosen.ratio.high)),
@@ -101,7 +104,11 @@ def _row(one: Judged) -> Row:
 def sides_in_words(one: Judged) -> str:
     """The two methods whose ratio it is, as the claim writes them."""
     assert one.chosen is not None
-    of, over = one.claim.sides[one.chosen.side]
+    return _side_in_words(one, one.chosen.side)
+
+
+def _side_in_words(one: Judged, side: int) -> str:
+    of, over = one.claim.sides[side]
     return f"{of.method} over {over.method if isinstance(over, Side) else plain(over)}"
 
 
@@ -115,5 +122,11 @@ def _where(one: Evidence) -> str:
 
 
 def _others(one: Judged) -> str:
+    """What else was measured: of a claim about several methods each of them, else how many ratios say what."""
+    if one.claim.every:
+        return "; ".join(
+            f"{_side_in_words(one, found.side)} {ratio_in_words(found)} {judgement.verdict}"
+            for found, judgement in one.sides if found is not one.chosen
+        )  # fmt: skip
     counts = Counter(judgement.verdict for _, judgement in one.others)
     return ", ".join(f"{number} {name}" for name, number in counts.items())

@@ -17,7 +17,7 @@ from harness.errors import MethodError
 from harness.metrics import metric as declared
 from harness.plan.expression import Call, Stage, parse
 from harness.report.alike import MEMORY
-from harness.report.claims import measured_in_words
+from harness.report.claims import measured_in_words, ratio_in_words
 from harness.report.content import Content, one_line
 from harness.report.numbers import interval, pretty
 from harness.report.optimisations import partner, without_modifiers
@@ -33,7 +33,7 @@ SAID_OTHERWISE = frozenset({"1", "B", "s", "share", "bit/byte", "token", "token/
 
 @dataclass(frozen=True)
 class Said:
-    """A claim about the technique, as its page shows it."""
+    """A claim about the technique, as its page shows it; ``of_claim`` is the verdict of the claim as a whole."""
 
     id: str
     statement: str
@@ -41,6 +41,7 @@ class Said:
     published: str
     measured: str
     verdict: str
+    of_claim: str
     why: str
 
 
@@ -83,7 +84,7 @@ def found_of(names: Iterable[str], claims: Sequence[Judged], suites: Iterable[Co
         for name, precision in wanted.items():
             result = _result(content, name, precision)
             results[name] += [] if result is None else [result]
-    said = {name: tuple(_said(one) for one in claims if name in _about(one.claim)) for name in wanted}
+    said = {name: tuple(_said(one, name) for one in claims if name in _about(one.claim)) for name in wanted}
     return {name: Found(said[name], tuple(results[name])) for name in wanted}
 
 
@@ -96,8 +97,11 @@ def _named_precision(name: str) -> str | None:
 
 def _about(claim: Claim) -> set[str]:
     """The technique that a claim names, and those of the last stages of its ratios' first sides."""
-    sides = [pair[0] for pair in claim.sides]
-    return {claim.technique, *(name for side in sides for name in _last_names(side.method)[-1:])}
+    return {claim.technique, *(name for side in range(len(claim.sides)) for name in _of_side(claim, side))}
+
+
+def _of_side(claim: Claim, side: int) -> list[str]:
+    return _last_names(claim.sides[side][0].method)[-1:]
 
 
 def _last_names(method: str) -> list[str]:
@@ -118,12 +122,16 @@ def _parsed(method: str) -> tuple[Stage, ...]:
         return ()
 
 
-def _said(one: Judged) -> Said:
-    claim = one.claim
+def _said(one: Judged, name: str) -> Said:
+    """The claim as it stands for a technique: one about several has each technique's own ratio and its verdict."""
+    claim, measured, judgement = one.claim, measured_in_words(one), one.judgement
+    own = [pair for pair in one.sides if name in _of_side(claim, pair[0].side)]
+    if claim.every and own and not any(found is one.chosen for found, _ in own):
+        measured, judgement = ratio_in_words(own[0][0]), own[0][1]
     source = claim.source if claim.verified else f"{claim.source} (not verified)"
     return Said(
-        claim.id, claim.statement, source, claim.published, measured_in_words(one), one.judgement.verdict,
-        one.judgement.why,
+        claim.id, claim.statement, source, claim.published, measured, judgement.verdict,
+        one.judgement.verdict, judgement.why,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from harness.errors import UsageError
 from harness.report.claims import claims_page
 from harness.report.document import Table
 from harness.report.pages import html, markdown
+from harness.report.technique_results import found_of
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
@@ -157,6 +158,23 @@ def test_a_claim_about_several_methods_takes_them_all(tmp_path: Path) -> None:
     file.write_text(GOOD + also)
     (own,) = judged(read(file), ROOT / "results", ["finetuning"])
     assert own.judgement.why == "2 of 3 ratios were measured, and hold"
+
+
+def test_a_claim_about_quantisation_names_each_method(found) -> None:
+    """int8 contradicts it; int4 and llama.cpp's types neither, and their own pages do not say that they do."""
+    one = found["note-quant-speed"]
+    verdicts = {ratio.of: judgement.verdict for ratio, judgement in one.sides if ratio.suite == "latency"}
+    assert verdicts == {"full_finetune > int8": "contradicted", "full_finetune > int4": "inconclusive"}
+    assert {one.claim.sides[ratio.side][0].method for ratio, _ in one.sides} >= {"gguf(type=Q8_0)", "gguf(type=Q4_K_M)"}
+    page = markdown(claims_page([one]))
+    (sentence,) = [line for line in page.splitlines() if line.startswith("- Quantisation")]
+    for text in (sentence, page.rpartition("| note-quant-speed")[2]):
+        assert "full_finetune > int8 over full_finetune" in text and " 0.601" in text
+        assert "full_finetune > int4 over full_finetune 0.978" in text and "gguf(type=Q8_0) over gguf 0.986" in text
+    pages = found_of(["int8", "int4", "gguf"], [one], [])
+    said = {name: (told.verdict, told.measured.split()[0]) for name, each in pages.items() for told in each.claims}
+    assert said.pop("int8") == ("contradicted", "0.601")
+    assert said == {"int4": ("inconclusive", "0.978"), "gguf": ("inconclusive", "0.986")}
 
 
 def test_the_committed_page_is_what_the_records_give(found) -> None:
