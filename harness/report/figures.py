@@ -5,28 +5,26 @@ Every generated name is given here, so that the same rows give the same bytes.
 
 from __future__ import annotations
 
-import math
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import altair
 import pandas
 
 from harness.metrics import metric as declared
-from harness.plain_text import replaced
+from harness.report.charts import (
+    COLORS,
+    HEIGHT,
+    WIDTH,
+    colored,
+    pick_by,
+    picked,
+    shared_legend,
+    side_by_side,
+    specification,
+)  # fmt: skip
 from harness.report.document import Figure
 
-WIDTH, HEIGHT = 360, 230
-# Told apart with every common colour blindness: Okabe and Ito's (2008), then Paul Tol's muted ones.
-COLORS = [
-    "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#882255", "#999933", "#332288", "#44aa99",
-    "#aa4499", "#ddcc77", "#117733", "#cc6677", "#88ccee", "#7f7f7f",
-]  # fmt: skip
-FONT = "system-ui, 'DejaVu Sans', sans-serif"
 MOST_LINES = 400
-Spec = dict[str, Any]
 
 
 def curves(points: pandas.DataFrame, number: int, methods: list[str]) -> Figure | None:
@@ -38,12 +36,12 @@ def curves(points: pandas.DataFrame, number: int, methods: list[str]) -> Figure 
     data["run"] = data["method"].astype(str) + " · seed " + data["seed"].astype("string").fillna("-")
     data = data[data["step"].isin(sorted(data["step"].unique())[:MOST_LINES])]
     label = declared(name).label
-    color = _color("method", methods, set(data["method"]), "Method")
-    pick = _pick("method", f"pick_curves_{number}")
+    color = colored("method", methods, set(data["method"]), "Method")
+    pick = pick_by("method", f"pick_curves_{number}")
     amount, title, words = "train_tokens", "Tokens trained on", "tokens"
     if "train_megabytes" in data and data["train_megabytes"].notna().all():
         amount, title, words = "train_megabytes", "MB of text trained on", "text"
-    chart = _beside(
+    chart = side_by_side(
         _curve(data, amount, title, name, label, pick, color, f"over_{words}_{number}"),
         _curve(data, "train_seconds", "Seconds of training", name, label, pick, color, f"over_seconds_{number}"),
     )
@@ -55,25 +53,10 @@ def curves(points: pandas.DataFrame, number: int, methods: list[str]) -> Figure 
     )
 
 
-def frontier(
-    points: pandas.DataFrame, name: str, caption: str, methods: list[str], *, x_title: str, scale: float = 1.0
-) -> Figure:
-    """Quality against a cost, a panel per task; ``points`` has ``task method precision x y label pareto``."""
-    data = points.assign(x=points["x"] / scale)
-    pick = _pick("method", f"pick_{name}".replace("-", "_"))
-    color = _color("method", methods, set(data["method"]), "Method")
-    panels = [
-        _frontier_panel(group, f"{name}_{number}".replace("-", "_"), str(task), x_title, pick, color)
-        for number, (task, group) in enumerate(data.groupby("task", sort=False))
-    ]
-    width = {1: 460, 2: 380}.get(len(panels), 255)
-    return Figure(name, caption, specification(_beside(*(panel.properties(width=width) for panel in panels))))
-
-
 def bits_and_quality(points: pandas.DataFrame, name: str, caption: str) -> Figure:
     """Quality over bits per weight, a line per curve; columns ``curve method precision metric bits value``."""
     every = list(dict.fromkeys(points["curve"]))
-    pick = _pick("curve", f"pick_{name}".replace("-", "_"))
+    pick = pick_by("curve", f"pick_{name}".replace("-", "_"))
     panels = []
     for number, (metric, group) in enumerate(points.groupby("metric", sort=False)):
         # A divergence shrinks by orders of magnitude with the bits, a loss does not.
@@ -86,13 +69,13 @@ def bits_and_quality(points: pandas.DataFrame, name: str, caption: str) -> Figur
             .encode(
                 x=altair.X("bits:Q", title="bits per weight, everything counted", scale=altair.Scale(zero=False)),
                 y=altair.Y("value:Q", title=label, scale=scale),
-                color=_color("curve", every, set(every), "Method"),
-                opacity=_picked(pick, 0.9),
+                color=colored("curve", every, set(every), "Method"),
+                opacity=picked(pick, 0.9),
                 tooltip=["method:N", "precision:N", altair.Tooltip("bits:Q", format=".3f"),
                          altair.Tooltip("value:Q", title=label, format=".4~g")],
             ).add_params(pick)
         )  # fmt: skip
-    return Figure(name, caption, specification(_beside(*panels)))
+    return Figure(name, caption, specification(side_by_side(*panels)))
 
 
 def progress(points: pandas.DataFrame, name: str, caption: str, label: str, unit: str) -> Figure:
@@ -103,7 +86,7 @@ def progress(points: pandas.DataFrame, name: str, caption: str, label: str, unit
         x=altair.X("seconds:Q", title="Seconds of pre-training", scale=altair.Scale(zero=False, nice=True)),
         y=altair.Y("value:Q", title=label, scale=altair.Scale(zero=False),
                    axis=altair.Axis(format=".0%") if unit == "share" else altair.Axis()),
-        color=_color("objective", every, set(every), "Objective"),
+        color=colored("objective", every, set(every), "Objective"),
         tooltip=["objective:N", altair.Tooltip("seconds:Q", format=".3~g"), altair.Tooltip("value:Q", format=".4~g")],
     )  # fmt: skip
     return Figure(name, caption, specification(chart))
@@ -120,7 +103,7 @@ def reward_over_divergence(
         lines = altair.Chart(trained, name=f"{name}_training".replace("-", "_"), width=WIDTH, height=HEIGHT)
         panels.append(lines.mark_line(point={"size": 22}, opacity=0.7).encode(
             x=x, y=altair.Y("reward:Q", title="Training reward", scale=altair.Scale(zero=False)),
-            color=_color("method", methods, here, "Method"), detail="seed:N", order="step:Q",
+            color=colored("method", methods, here, "Method"), detail="seed:N", order="step:Q",
             tooltip=["method:N", "step:Q", altair.Tooltip("kl:Q", format=".3~g"),
                      altair.Tooltip("reward:Q", format=".4~g")],
         ))  # fmt: skip
@@ -128,19 +111,19 @@ def reward_over_divergence(
         dots = altair.Chart(ends, name=f"{name}_end".replace("-", "_"), width=WIDTH, height=HEIGHT)
         panels.append(dots.mark_point(size=80, filled=True, opacity=0.85).encode(
             x=x, y=altair.Y("reward:Q", title="Reward gained", scale=altair.Scale(zero=True)),
-            color=_color("method", methods, here, "Method"),
+            color=colored("method", methods, here, "Method"),
             shape=altair.Shape("by:N", title="Scored by", sort=["judge", "reward model"]),
             tooltip=["method:N", "by:N", altair.Tooltip("kl:Q", format=".3~g"),
                      altair.Tooltip("reward:Q", format=".4~g")],
         ))  # fmt: skip
-    return Figure(name, caption, specification(_beside(*panels)))
+    return Figure(name, caption, specification(side_by_side(*panels)))
 
 
 def spans(data: pandas.DataFrame, name: str, caption: str, order: list[str], every: list[str]) -> Figure:
     """Stacked self times of spans, a panel per kind of step; ``data`` has ``kind label span seconds``."""
     chart = altair.Chart(data, name=name).mark_bar(height={"band": 0.8}).encode(
         x=altair.X("seconds:Q", title="seconds", stack="zero"),
-        color=_color("span", every, set(data["span"]), "Span"),
+        color=colored("span", every, set(data["span"]), "Span"),
         tooltip=["label:N", "kind:N", "span:N", altair.Tooltip("seconds:Q", format=".3f")],
     )  # fmt: skip
     return Figure(name, caption, specification(_panels(chart, data, order, name)))
@@ -150,7 +133,7 @@ def peaks(data: pandas.DataFrame, name: str, caption: str, order: list[str], eve
     """Peak memory within each span, a panel per kind of step; ``data`` has ``kind label span mebibytes``."""
     chart = altair.Chart(data, name=name).mark_point(filled=True, size=60, opacity=0.85).encode(
         x=altair.X("mebibytes:Q", title="MiB resident, peak", scale=altair.Scale(zero=False)),
-        color=_color("span", every, set(data["span"]), "Span"),
+        color=colored("span", every, set(data["span"]), "Span"),
         tooltip=["label:N", "kind:N", "span:N", altair.Tooltip("mebibytes:Q", format=",.0f")],
     )  # fmt: skip
     return Figure(name, caption, specification(_panels(chart, data, order, name)))
@@ -158,7 +141,7 @@ def peaks(data: pandas.DataFrame, name: str, caption: str, order: list[str], eve
 
 def encoding_speed(points: pandas.DataFrame, number: int, methods: list[str]) -> Figure:
     """Rate over the length of documents, a panel per way of calling; ``points`` as ``tokenizer_speed`` makes them."""
-    pick = _pick("method", f"pick_speed_{number}")
+    pick = pick_by("method", f"pick_speed_{number}")
     rows = []
     for direction, half in points.groupby("direction", sort=False):
         panels = [
@@ -168,14 +151,14 @@ def encoding_speed(points: pandas.DataFrame, number: int, methods: list[str]) ->
             .encode(
                 x=altair.X("length:O", sort=["tweet", "paragraph", "file"], title=None, axis=altair.Axis(labelAngle=0)),
                 y=altair.Y("rate:Q", title="MB/s", scale=altair.Scale(type="log", nice=False)),
-                color=_color("method", methods, set(points["method"]), "Method"),
-                opacity=_picked(pick, 0.9),
+                color=colored("method", methods, set(points["method"]), "Method"),
+                opacity=picked(pick, 0.9),
                 tooltip=["method:N", "length:O", "calls:N", altair.Tooltip("rate:Q", format=".4~g")],
             ).add_params(pick)
             for place, (calls, group) in enumerate(half.groupby("calls", sort=False))
         ]  # fmt: skip
-        rows.append(_beside(*panels))
-    with _shared_legend():
+        rows.append(side_by_side(*panels))
+    with shared_legend():
         chart = altair.vconcat(*rows)
     where = f"model {points['model'].iloc[0]}, data {points['data'].iloc[0]}"
     caption = f"Encode and decode speed over the length of documents (logarithmic), {where}."
@@ -190,13 +173,13 @@ def learning_cost(lines: pandas.DataFrame) -> Figure:
         .encode(
             x=altair.X("megabytes:Q", title="MB of text", scale=altair.Scale(type="log")),
             y=altair.Y("seconds:Q", title="seconds", scale=altair.Scale(type="log")),
-            color=_color("variant", sorted(set(lines["variant"])), set(lines["variant"]), "Technique"),
+            color=colored("variant", sorted(set(lines["variant"])), set(lines["variant"]), "Technique"),
             tooltip=["stage:N", "megabytes:Q", altair.Tooltip("seconds:Q", format=".3~g")],
         )
         for place, (size, group) in enumerate(lines.groupby("vocab_size"))
     ]  # fmt: skip
     caption = "Seconds of learning a vocabulary over the size of the corpus (both logarithmic)."
-    return Figure("learning-vocabularies", caption, specification(_beside(*panels)))
+    return Figure("learning-vocabularies", caption, specification(side_by_side(*panels)))
 
 
 def fertility(points: pandas.DataFrame) -> Figure:
@@ -225,13 +208,13 @@ def growth(points: pandas.DataFrame, number: int, title: str, size: str) -> Figu
             x=altair.X("size:Q", title=size, scale=altair.Scale(type="log", base=2), axis=altair.Axis(
                 values=sorted(set(points["size"])))),
             y=altair.Y(f"{column}:Q", title=label, scale=altair.Scale(type="log", nice=False)),
-            color=_color("series", every, set(every), "Series"),
+            color=colored("series", every, set(every), "Series"),
             tooltip=["series:N", "size:Q", altair.Tooltip(f"{column}:Q", format=".4~g")],
         )
         for column, label in (("seconds", "seconds per optimiser step"), ("mebibytes", "MiB, peak above the beginning"))
     ]  # fmt: skip
     caption = f"Time and memory of training over {size} ({title}); both axes logarithmic."
-    return Figure(f"growth-{number}", caption, specification(_beside(*panels)))
+    return Figure(f"growth-{number}", caption, specification(side_by_side(*panels)))
 
 
 def components(
@@ -239,11 +222,11 @@ def components(
 ) -> Figure:
     """Stacked parts with marks beside them; ``bars`` has ``label part mebibytes``, ``marks`` ``label measured ...``."""
     every = list(dict.fromkeys(bars["part"]))
-    y = altair.Y("label:N", sort=order, title=None, axis=altair.Axis(labelLimit=330))
+    y = altair.Y("label:N", sort=order, title=None)
     title = "MiB"
     stacked = altair.Chart(bars, name=name.replace("-", "_"), width=520, height={"step": 20}).mark_bar(opacity=0.75)
     stacked = stacked.encode(
-        x=altair.X("mebibytes:Q", title=title, stack="zero"), y=y, color=_color("part", every, set(every), "Part"),
+        x=altair.X("mebibytes:Q", title=title, stack="zero"), y=y, color=colored("part", every, set(every), "Part"),
         tooltip=["label:N", "part:N", altair.Tooltip("mebibytes:Q", format=",.0f")],
     )  # fmt: skip
     drawn = altair.Chart(marks).mark_point(filled=True, size=60, color="#111", stroke="white", strokeWidth=0.6).encode(
@@ -252,38 +235,6 @@ def components(
         tooltip=["label:N", "measured:N", altair.Tooltip("mebibytes:Q", format=",.0f")],
     )  # fmt: skip
     return Figure(name, caption, specification(altair.layer(stacked, drawn)))
-
-
-def specification(chart: Any) -> Spec:
-    """The chart as a Vega-Lite specification in plain, rounded values, with the report's look."""
-    whole = chart.configure(font=FONT).configure_view(stroke="#8884").configure_axis(
-        grid=True, gridOpacity=0.35, labelLimit=210, labelFlush=False, titleFontWeight="normal", labelFontSize=11,
-        titleFontSize=12,
-    ).configure_legend(labelLimit=260, titleFontWeight="normal", labelFontSize=11).configure_title(
-        fontWeight="normal", fontSize=13, anchor="start"
-    )  # fmt: skip
-    spec: Spec = _rounded(whole.to_dict(validate=False))
-    return spec
-
-
-def svg(spec: Mapping[str, Any]) -> str:
-    """The specification drawn as SVG on white, without any access to the network."""
-    import vl_convert
-
-    drawn = vl_convert.vegalite_to_svg({**spec, "background": "white"}, vl_version=_version(), allowed_base_urls=[])
-    return f"{drawn}\n"
-
-
-def javascript() -> str:
-    """Vega, Vega-Lite and the embedding script in one text, safe inside a ``script`` element."""
-    import vl_convert
-
-    bundle: str = vl_convert.javascript_bundle(vl_version=_version())  # type: ignore[call-arg]
-    return bundle.replace("</script", "<\\/script").replace("<!--", "<\\!--")
-
-
-def _version() -> str:
-    return ".".join(str(altair.SCHEMA_VERSION).split(".")[:2])
 
 
 def _curve(
@@ -298,48 +249,9 @@ def _curve(
         color=color,
         strokeDash=altair.StrokeDash("precision:N", sort=precisions, title="Precision"),
         detail="step:N",
-        opacity=_picked(pick, 0.9),
+        opacity=picked(pick, 0.9),
         tooltip=["run:N", "precision:N", altair.Tooltip(f"{x}:Q"), altair.Tooltip(f"{y}:Q", format=".4f")],
     ).add_params(pick)  # fmt: skip
-
-
-def _frontier_panel(
-    data: pandas.DataFrame, name: str, title: str, x_title: str, pick: Any, color: Any
-) -> Any:
-    label = str(data["metric_label"].iloc[0])
-    x = altair.X("x:Q", title=x_title, scale=altair.Scale(zero=False, nice=True, padding=14))
-    y = altair.Y("y:Q", title=label, scale=altair.Scale(zero=False, nice=True, padding=10))
-    precisions = sorted(data["precision"].unique(), key=lambda text: (text != "fp32", str(text)))
-    plain = altair.Chart(data.sort_values(["x", "y", "label"]), height=HEIGHT + 40, title=title)
-    dots = plain.mark_point(size=90).properties(name=name).encode(
-        x=x, y=y, color=color,
-        shape=altair.Shape("precision:N", title="Precision", sort=precisions),
-        fillOpacity=altair.condition("datum.pareto", altair.value(0.9), altair.value(0.12)),
-        fill=color,
-        opacity=_picked(pick, 1.0),
-        tooltip=[
-            "label:N", altair.Tooltip("x:Q", title=x_title, format=",.4~g"),
-            altair.Tooltip("y:Q", title=label, format=".5~g"), altair.Tooltip("pareto:N", title="in the Pareto set"),
-        ],
-    ).add_params(pick)  # fmt: skip
-    line = plain.mark_line(interpolate="linear", strokeDash=[4, 3], color="#888", opacity=0.8).encode(x=x, y=y)
-    texts = plain.mark_text(align="left", dx=8, dy=-7, fontSize=10).encode(x=x, y=y, text="method:N")
-    edge = line.transform_filter("datum.pareto")
-    return altair.layer(edge, dots, texts.transform_filter("datum.named"))
-
-
-def _beside(*panels: Any) -> Any:
-    """Panels in a row."""
-    with _shared_legend():
-        return altair.hconcat(*panels)
-
-
-@contextmanager
-def _shared_legend() -> Iterator[None]:
-    """Panels share the choice in the legend on purpose, which altair warns of."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Automatically deduplicated selection parameter")
-        yield
 
 
 def _panels(chart: Any, data: pandas.DataFrame, order: list[str], name: str) -> Any:
@@ -350,36 +262,6 @@ def _panels(chart: Any, data: pandas.DataFrame, order: list[str], name: str) -> 
         y = altair.Y("label:N", sort=here, title=None)
         panel = chart.properties(data=group, name=f"{name}_{number}", title=str(kind), width=290, height={"step": 15})
         panels.append(panel.encode(y=y))
-    return altair.concat(*panels, columns=2, spacing=24).resolve_scale(color="shared", x="independent", y="independent")
-
-
-def _color(field: str, every: list[str], here: set[str], title: str) -> Any:
-    """Colours by place among all of the suite, so that a name has one colour in every figure.
-
-    What is not among the suite's own (a model made on the way) comes after them.
-    """
-    names = dict.fromkeys([*every, *sorted(here)])
-    colors = {value: COLORS[index % len(COLORS)] for index, value in enumerate(names) if value in here}
-    return altair.Color(f"{field}:N", title=title, scale=altair.Scale(domain=list(colors), range=list(colors.values())))
-
-
-def _pick(field: str, name: str) -> Any:
-    """A click on the legend shows one entry alone. (Zooming would take the page's scrolling away.)"""
-    return altair.selection_point(name=name, fields=[field], bind="legend")
-
-
-def _picked(pick: Any, opacity: float) -> Any:
-    return altair.condition(pick, altair.value(opacity), altair.value(0.08))
-
-
-def _rounded(value: Any) -> Any:
-    """Seven significant digits: enough for a picture, and no noise of the last bit; text without what no SVG may hold,
-    on which the drawing of a hostile name would end the process.
-    """
-    if isinstance(value, float):
-        return float(f"{value:.7g}") if math.isfinite(value) else None
-    if isinstance(value, str):
-        return replaced(value)
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value
+    columns = 2 if data["label"].str.len().max() < 36 else 1  # two with long labels are wider than a page
+    every = altair.concat(*panels, columns=columns, spacing=24)
+    return every.resolve_scale(color="shared", x="independent", y="independent")

@@ -8,8 +8,8 @@ from typing import Any
 import altair
 import pandas
 
+from harness.report.charts import COLORS, specification
 from harness.report.document import Figure
-from harness.report.figures import COLORS, specification
 
 IN_A_ROW = 2
 STATES = ["measured", "disturbed", "machine moved"]

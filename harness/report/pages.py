@@ -11,8 +11,8 @@ import jinja2
 import markupsafe
 
 from harness.plain_text import clean, one_line
+from harness.report.charts import javascript
 from harness.report.document import Document, Explorer, Figure, Form
-from harness.report.figures import javascript
 
 _SPECIAL = re.compile(r"([\\`*\[\]|~]|(?<![^\W_])_|_(?![^\W_]))")  # within a word an underscore is one
 _LINE_START = re.compile(r"^(\d*)([#>+\-]|(?<=\d)[.)])(?=\s|$|[#>+\-])")
@@ -50,7 +50,8 @@ def _environment(escape: bool) -> jinja2.Environment:
         finalize=_shown,
     )
     environment.filters.update(
-        md=_escape_markdown, mdcode=_code_block, json=_script_json, breakable=_breakable, prose=_prose, fenced=_fenced
+        md=_escape_markdown, mdcode=_code_block, json=_script_json, breakable=_breakable, grouped=_grouped,
+        prose=_prose, fenced=_fenced,
     )
     return environment
 
@@ -87,6 +88,11 @@ def _prose(text: Any) -> str:
 def _breakable(text: Any) -> markupsafe.Markup:
     """Escaped text that a narrow column may break after brackets, commas and underscores."""
     return markupsafe.Markup(re.sub(r"((?<!\s)\(|[,_=])(?=\w)", r"\1<wbr>", str(markupsafe.escape(clean(text)))))
+
+
+def _grouped(text: Any) -> str:
+    """Text in which no line ends within a number whose digits stand in groups of three."""
+    return re.sub(r"(?<=\d) (?=\d{3}(?!\d))", "\u00a0", str(text))
 
 
 def _script_json(block: Figure | Form | Explorer) -> str:

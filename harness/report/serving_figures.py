@@ -7,8 +7,8 @@ from typing import Any
 import altair
 import pandas
 
+from harness.report.charts import COLORS, HEIGHT, WIDTH, specification
 from harness.report.document import Figure
-from harness.report.figures import COLORS, HEIGHT, WIDTH, specification
 
 
 def over_batch(points: pandas.DataFrame, number: int) -> Figure:

@@ -14,10 +14,10 @@ from harness.errors import UsageError
 from harness.report.cells import method_columns, method_values, metric_value, row_kind
 from harness.report.content import Content
 from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
-from harness.report.figures import frontier
 from harness.report.numbers import interval, plain, pretty
 from harness.report.outcomes import Key, Outcome
 from harness.report.results import set_title
+from harness.report.tradeoff_figures import frontier
 
 QUALITY = "bits_per_byte"
 EXPLANATION = (

@@ -11,9 +11,9 @@ from harness.analyse.summary import Line
 from harness.metrics import metric as declared
 from harness.report.content import Content
 from harness.report.document import Block, Bullets, Figure, Paragraph, Section
-from harness.report.figures import frontier
 from harness.report.outcomes import Key
 from harness.report.results import inference_memory, set_title
+from harness.report.tradeoff_figures import frontier
 
 QUALITY = ("bits_per_byte", "classification_accuracy", "choice_accuracy", "loss")
 MIB = 2.0**20

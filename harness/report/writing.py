@@ -8,8 +8,8 @@ from pathlib import Path
 
 from harness.errors import StoreError
 from harness.plain_text import encodable
+from harness.report.charts import svg
 from harness.report.document import Document
-from harness.report.figures import svg
 from harness.report.pages import html, markdown
 from harness.results import named
 from harness.results.inside import check_inside

@@ -1,6 +1,6 @@
 """A real browser for the pages: Chromium under chromedriver, with real keys, clicks and drags.
 
-One browser serves all tests. Where Chromium, its driver or selenium is missing, they are skipped with that reason.
+One browser serves all tests. Where Chromium or its driver is missing, they are skipped with that reason.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.support.ui import WebDriverWait
 
 from harness.report.build import compose, content_of
 from harness.report.pages import html
@@ -70,9 +73,7 @@ class Browser:
 
     def press(self, *keys: str) -> None:
         """Keys to whatever has the focus."""
-        from selenium.webdriver import ActionChains
-
-        ActionChains(self.driver).send_keys(*keys).perform()
+        webdriver.ActionChains(self.driver).send_keys(*keys).perform()
 
     def rows(self, css: str) -> list[list[str]]:
         """The text of every cell of a table's body, without the smaller notes."""
@@ -81,9 +82,6 @@ class Browser:
 
     def until(self, told: Callable[[], Any], what: str) -> Any:
         """Wait for something to be so."""
-        from selenium.common.exceptions import WebDriverException
-        from selenium.webdriver.support.ui import WebDriverWait
-
         return WebDriverWait(self.driver, 20, 0.05, [WebDriverException]).until(lambda _: told(), what)
 
     def drawn(self) -> None:
@@ -109,7 +107,6 @@ class Browser:
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     if CHROMIUM is None or DRIVER is None:
         pytest.skip("no Chromium with chromedriver on this machine (Debian: apt-get install chromium chromium-driver)")
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: make setup")
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for switch in (*SWITCHES, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):

@@ -43,6 +43,19 @@ return [document.documentElement.scrollWidth - width, [...document.querySelector
   .filter((one) => one.getBoundingClientRect().right > width + 1 && !held(one))
   .map((one) => one.outerHTML.slice(0, 80))];
 """
+# Texts of a picture of which one covers another.
+COVERED = """
+const found = [];
+for (const picture of document.querySelectorAll(".chart svg")) {
+  const texts = [...picture.querySelectorAll("text")].filter((one) => one.textContent.trim()
+    && Number(getComputedStyle(one).opacity) > 0).map((one) => [one.textContent, one.getBoundingClientRect()]);
+  texts.forEach(([name, one], place) => texts.slice(place + 1).forEach(([other, two]) => {
+    if (Math.min(one.right, two.right) - Math.max(one.left, two.left) > 1
+        && Math.min(one.bottom, two.bottom) - Math.max(one.top, two.top) > 3) found.push([name, other]);
+  }));
+}
+return found;
+"""
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +104,13 @@ def test_every_text_is_told_from_what_is_behind_it(browser, each, dark):
     found = browser.run(CONTRAST)
     assert len(found) >= 5
     assert {kind: told for kind, told in found.items() if told[0] < 4.5} == {}
+
+
+def test_no_text_of_a_picture_covers_another(browser, page):
+    browser.open(page)
+    browser.drawn()
+    assert browser.run("return document.querySelectorAll('.chart svg text').length") > 300
+    assert browser.run(COVERED) == []
 
 
 def test_pictures_follow_the_scheme_while_the_page_is_open(browser, page):

@@ -83,7 +83,7 @@ def test_the_same_records_and_claims_give_the_same_numbers(synthetic: ModuleType
 def test_what_records_and_claims_say_is_escaped() -> None:
     evil = "<script>x</script> | [a](javascript:b) `c`\n## d"
     number = Number(evil, evil, evil, evil, evil)
-    found = Found((Said(evil, evil, evil, evil, evil, "confirmed", evil),),
+    found = Found((Said(evil, evil, evil, evil, evil, "confirmed", "confirmed", evil),),
                   (Result("quick", evil, evil, evil, (number,), 1),))  # fmt: skip
     page = write_up([], {"int8": found})["int8.md"]
     assert "<script" not in page and "\n## d" not in page and "[a](j" not in page

@@ -28,12 +28,12 @@ from harness.analyse.case import Case, Place
 from harness.plain_json import loads
 from harness.plain_text import clean, inert, one_line, spreadsheet_text
 from harness.report.build import compose
+from harness.report.charts import svg
 from harness.report.ci.annotations import annotation_lines
 from harness.report.ci.junit import junit
 from harness.report.ci.markdown import summary
 from harness.report.content import Content
 from harness.report.document import Document, Figure
-from harness.report.figures import svg
 from harness.report.pages import html, markdown
 from harness.results.facts import facts_of
 from harness.results.items import items_of
@@ -247,7 +247,7 @@ def test_a_picture_of_every_payload_holds_words_alone() -> None:
     import altair
     import pandas
 
-    from harness.report.figures import specification
+    from harness.report.charts import specification
 
     frame = pandas.DataFrame({"name": loads(json.dumps(EVERY)), "x": range(len(EVERY))})
     chart = altair.Chart(frame).mark_bar().encode(x="x:Q", y="name:N", tooltip=["name:N"])

@@ -28,7 +28,7 @@ function pointsOf(rows, x, y) {
 }
 
 function figureOf(points, x, y, width) {
-  const axis = (metric) => ({ type: "quantitative", scale: { zero: false }, axis: { labelFlush: false, titleFontWeight: "normal",
+  const axis = (metric) => ({ type: "quantitative", scale: { zero: false }, axis: { labelFlush: false, labelSeparation: 8, titleFontWeight: "normal",
     titleLimit: 300, title: metric.unit === "B" ? `${titleOf(metric)}, MiB` : titleOf(metric), ...(metric.unit === "share" ? { format: ".3~%" } : {}) } });
   const at = { x: { field: "x", ...axis(x) }, y: { field: "y", ...axis(y) } };
   const tooltip = [{ field: "label", title: "method" }, { field: "x", title: x.label }, { field: "y", title: y.label }];
