@@ -48,7 +48,7 @@ def _marks(base: Any, name: str) -> tuple[Any, ...]:
         x=x, y=y, color=color,
         tooltip=["night:Q", "date:N", "commit:N", altair.Tooltip("value:Q", format=".5~g"), "state:N"],
     )  # fmt: skip
-    levels = base.mark_line(interpolate="step-after", color="#444444", strokeWidth=1.5).encode(x=x, y="level:Q")
+    levels = base.mark_line(interpolate="step-after", color="#7f8790", strokeWidth=1.5).encode(x=x, y="level:Q")
     rules = base.transform_filter("datum.change").mark_rule(color=COLORS[1], strokeDash=[4, 3]).encode(x=x)
     named = zip((levels, dots, rules), ("levels", "values", "changes"), strict=True)
     return tuple(mark.properties(name=f"{name}_{part}") for mark, part in named)

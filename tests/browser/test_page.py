@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from selenium.webdriver.common.keys import Keys
 
@@ -121,6 +123,17 @@ def test_pictures_follow_the_scheme_while_the_page_is_open(browser, page):
     light = set(browser.run(colors))
     browser.look(1280, 900, dark=True)
     browser.until(lambda: not light & set(browser.run(colors) or light), "every picture is drawn again")
+    fills = browser.run("""return [...document.querySelectorAll(".chart[data-figure] .mark-symbol.role-mark path")]
+        .map((one) => getComputedStyle(one).fill).filter((one) => one.startsWith("rgb("))""")
+    dim = {one for one in fills if brightness(one) < 3 * (brightness("rgb(15, 20, 25)") + 0.05) - 0.05}
+    assert len(set(fills)) >= 8 and not dim, "every mark is told from a dark page"
+
+
+def brightness(color):
+    """The relative luminance of a colour like ``rgb(1, 2, 3)``, as WCAG 2 computes it."""
+    parts = [int(one) / 255 for one in re.findall(r"\d+", color)]
+    linear = [one / 12.92 if one <= 0.04045 else ((one + 0.055) / 1.055) ** 2.4 for one in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 def test_a_phone_scrolls_the_page_down_only(browser, each):
