@@ -34,8 +34,11 @@ def main(out: Path) -> None:
         AutoGPTQForCausalLM.from_pretrained(str(EMBEDDED), BaseQuantizeConfig(bits=4))
     except OSError as error:
         refused = str(error)
-    def open_on_cpu(folder, config, torch_dtype):
-        plain = AutoModelForCausalLM.from_pretrained(folder, torch_dtype=torch_dtype)
+
+    def open_on_cpu(folder, config, torch_dtype, trust_remote_code):
+        plain = AutoModelForCausalLM.from_pretrained(
+            folder, torch_dtype=torch_dtype, trust_remote_code=trust_remote_code
+        )
         model = LlamaGPTQForCausalLM(plain, False, config)
         keep = model.save_quantized
         model.save_quantized = lambda place, **more: [keep(one, **more) for one in (place, str(out / "own"))]
