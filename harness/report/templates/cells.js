@@ -6,10 +6,10 @@ function element(name, text, kind) {
   return made;
 }
 
-// A method's cell: a long name may break after brackets, commas and underscores.
-function named(text) {
-  const cell = element("td", undefined, "method");
-  for (const part of text.split(/(?<=[(,_=])(?=\w)/)) cell.append(part, element("wbr"));
-  return cell;
+// An element with a long name, which may break after brackets, commas and underscores.
+function named(name, text, kind) {
+  const made = element(name, undefined, kind);
+  for (const part of text.split(/(?<=[(,_=])(?=\w)/)) made.append(part, element("wbr"));
+  return made;
 }
 

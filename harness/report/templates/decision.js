@@ -48,7 +48,7 @@ function bounds() {
 
 function line(one, state, kind) {
   const row = element("tr", undefined, kind);
-  row.append(named(one.method), element("td", one.precision, "word"), element("td", state, "reason"));
+  row.append(named("td", one.method, "method"), element("td", one.precision, "word"), element("td", state, "reason"));
   for (const name of ["loss", "memory", "seconds", "speed"]) {
     row.append(element("td", one[name] === null ? "-" : units[name](one[name][0]), "number"));
   }

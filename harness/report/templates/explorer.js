@@ -69,7 +69,7 @@ for (const column of columns) {
     change({ sort: column.key, down });
   });
   column.cell.append(column.button);
-  if (column.note) column.cell.append(element("small", column.note));
+  if (column.note) column.cell.append(named("small", column.note));
 }
 const head = element("tr");
 head.append(...columns.map((column) => column.cell));
@@ -83,7 +83,7 @@ function mark({ key, label, cell, button }) {
 
 function line(row) {
   const made = element("tr", undefined, row.status === "done" ? "" : "skipped");
-  for (const name of words) made.append(name === "method" ? named(row.method) : element("td", row[name], "word"));
+  for (const name of words) made.append(name === "method" ? named("td", row.method, "method") : element("td", row[name], "word"));
   for (const one of explored.metrics) {
     const number = row.numbers[one.key];
     const cell = element("td", number ? shown(number[0], one.unit) : "-", "number");
