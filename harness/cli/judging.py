@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from harness.cli.terminal import print, print_commands
 from harness.errors import UsageError
+from harness.results.record import utc_now
 
 if TYPE_CHECKING:
     from harness.analyse.accepted import Acceptance
@@ -91,9 +92,16 @@ def judge(suite: str, sources: Sources, extra: Sequence[str] = ()) -> Judged:
         f"{len(found.nights)} nights, the last one {last.name} at commit {str(last.commit.get('sha'))[:12]}"
         f"{' with uncommitted changes' if last.commit.get('dirty') else ''}.",
         *(f"Left out: {line}." for line in [*found.unreadable, *unknown_machines(found.nights)]),
+        *_ahead(last.name, last.started),
         *extra,
     ]
     return Judged(suite, found.nights, cases, facts)
+
+
+def _ahead(night: str, started: str) -> list[str]:
+    """Whether the last night began later than now, so that it is last by a wrong clock."""
+    now = utc_now()
+    return [f"Night {night} began after now ({now}): a clock ran backwards, or was wrong."] if started > now else []
 
 
 def tell(judged: Judged, outputs: Outputs, sources: Sources, title: str) -> int:
@@ -131,7 +139,7 @@ def show(cases: Sequence[Case], facts: Sequence[str], *, hint: str | None = None
         print(one_line(line))
     counts = {name: sum(case.status == name for case in cases) for name in ORDER}
     told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-    print(f"{len(cases)} series: {told}" if cases else "nothing was measured: see `harness plan`")
+    print(f"{len(cases)} series: {told}" if cases else "nothing of the last night can be judged: see `harness plan`")
     news = [case for case in worst_first(cases) if case.status != "pass"]
     for case in news[:TOLD]:
         print(f"  {case.status:<14} {one_line(in_words(case))}")

@@ -42,7 +42,7 @@ AGAIN = {
     "alignment_local": ("sft", "train", None),
     "memory": ("bpe", "train", None),
     "nightly": ("int8", "eval", "perplexity"),
-    "self": ("base", "eval", "meter_overhead"),
+    "self": ("base", "eval", "meter_overhead(steps=25)"),
     "scaling": ("int8", "eval", "perplexity(view=instructions)"),
     "latency": ("bpe", "train", None),
     "align_small": ("sft", "train", None),

@@ -122,7 +122,15 @@ def test_bad_input_is_one_line(harness: Harness, folder: Path) -> None:
     slowed(nights(folder)[0], 0, 1.0)
     assert "the clock says" in said("nightly", "tiny.yaml")
     (later,) = [path for path in nights(folder) if path.name.startswith("2027")]
-    later.write_text(later.read_text().replace('"format": 1', '"format": 9'))
+    assert f"Night {later.stem} began after now" in harness("history", "tiny").stdout
+    told = json.loads(later.read_text())
+    stranger = told | {"machines": {}, "steps": [{**step, "hard": ""} for step in told["steps"]]}
+    later.write_text(json.dumps(stranger))
+    unknown = harness("history", "tiny")
+    assert unknown.returncode == 3 and "steps say nothing of their machine and are left out" in unknown.stdout
+    assert "nothing of the last night can be judged" in unknown.stdout
+    later.write_text(json.dumps(told))
+    later.write_text(json.dumps(told | {"format": 9}))
     assert "format 9" in said("history", "tiny")
     later.unlink()
     (folder / "results" / "accepted.yaml").write_text("- {}\n")
