@@ -112,6 +112,8 @@ class Service:
 
     def _expect(self, key: str, seconds: float) -> dict[str, Any]:
         message = self.receive(seconds)
+        while message is not None and "status" in message:  # of a worker that nobody waits for any more
+            message = self.receive(seconds)
         if message is None or key not in message:
             self._process.kill()
             raise ServerGone(f"the server that starts workers did not answer within {seconds:.0f} s")

@@ -20,10 +20,11 @@ from harness.results.record import Record, blank, read, utc_now, write, write_fi
 from harness.run.environment import environment_of
 from harness.run.failures import NO_SPACE, NO_SPACE_STATUS
 from harness.run.log import shorten, stop_file, tail
-from harness.run.processes import descendants, kill_all, kill_group, out_of_memory_kills
+from harness.run.processes import descendants, kill_all, kill_group, out_of_memory_kills, started_at
 from harness.run.service import ServerGone, Service
 
 TERM_SECONDS = 5.0
+LAST_WORD_SECONDS = 5.0  # what the server says of a worker that it has collected takes no longer
 KILL_SECONDS = 60.0
 TICK_SECONDS = 5.0
 
@@ -98,10 +99,12 @@ class _Worker:
             stop_file(self.log).write_text(json.dumps({"status": status, "reason": reason}))
         try:
             if self._pid is None:
-                message = self._service.receive(TERM_SECONDS) or {}
+                message = self._service.receive(LAST_WORD_SECONDS) or {}
                 self._pid = message.get("pid")
             if self._pid is not None:
                 self._end_group(self._pid)
+            else:
+                kill_all(descendants(self._service.pid))
         except ServerGone:
             pass
         self._ended = True
@@ -119,9 +122,11 @@ class _Worker:
             self._exit_within(KILL_SECONDS)
 
     def _exit_within(self, seconds: float) -> bool:
+        """Wait for the server's word on the worker's end; it may have been read, and lost, when a signal came."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
-            if self._take(self._service.receive(left)):
+            gone = self._pid is not None and not started_at(self._pid)
+            if self._take(self._service.receive(min(left, LAST_WORD_SECONDS))) or gone:
                 return True
         return False
 

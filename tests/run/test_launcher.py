@@ -18,6 +18,8 @@ import pytest
 from harness.errors import StoreError, UsageError
 from harness.results.store import Store
 from harness.run import events, launcher
+from harness.run.processes import descendants
+from harness.run.service import Service
 from harness.run.supervise import TERM_SECONDS
 
 Jobs = Callable[..., dict[str, Any]]
@@ -136,6 +138,29 @@ def test_a_worker_deaf_to_term_is_killed_with_a_grandchild_in_its_own_session(
     assert not store.has_checkpoint("a")
     assert not list((store.cache / "partial").iterdir())
     assert TERM_SECONDS == 5.0
+
+
+@pytest.mark.parametrize("word", ["pid", "status"])
+def test_a_signal_that_comes_as_the_server_speaks_costs_seconds_and_leaves_nobody(
+    store: Store, job: Jobs, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    """The word is read and lost: between the two lies nothing that a signal could not come between."""
+    heard = Service.receive
+
+    def interrupted(service: Service, seconds: float) -> dict[str, Any] | None:
+        message = heard(service, seconds)
+        if message is not None and word in message and "ready" not in message:
+            monkeypatch.setattr(Service, "receive", heard)
+            raise KeyboardInterrupt
+        return message
+
+    monkeypatch.setattr(Service, "receive", interrupted)
+    began = time.monotonic()
+    outcome, records = sweep(store, job("a", "hang" if word == "pid" else "good"))
+    assert outcome.stopped == "Ctrl-C"
+    assert time.monotonic() - began < 30
+    assert records["a"]["status"] == ("interrupted" if word == "pid" else "done")
+    assert not descendants(os.getpid())
 
 
 @pytest.mark.parametrize("isolation", launcher.ISOLATION_MODES)
