@@ -7,8 +7,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from faults.inject import clock, fullness, loose
+from faults.inject import clock, driver, fullness, loose
 
 loose.install()
+driver.install()
 clock.install()
 fullness.install()
