@@ -15,7 +15,7 @@ from harness.plan.suite_file import SuiteForm
 _FORMS: dict[str, type[pydantic.BaseModel]] = {
     "budget": suite_file.BudgetForm, "hardware": suite_file.HardwareForm, "limits": suite_file.LimitsForm,
     "models": suite_file.ModelForm, "data_sets": suite_file.DataForm, "exclude": suite_file.RuleForm,
-    "sweeps": suite_file.SweepForm,
+    "sweeps": suite_file.SweepForm, "tune": suite_file.TuneForm,
 }  # fmt: skip
 
 

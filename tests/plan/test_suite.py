@@ -72,6 +72,7 @@ def test_sweeps_override_the_suite():
         ("hidden_size", "hiden_size", 17, "unknown key 'hiden_size'; did you mean 'hidden_size'"),
         ("threads", "thraeds", 7, "unknown key 'thraeds'; did you mean 'threads'"),
         ("uses:", "use:", 15, "unknown key 'use'; did you mean 'uses'"),
+        ("baseline: base", "tune: {params: {}, baseline: base}", 14, "unknown key 'baseline'; known: params, seed"),
         ("bf16-mixed]", "bf16-mix]", 6, "'bf16-mix' is not one of fp32, bf16-mixed, bf16, fp16-mixed"),
         ("[0, 1]", "[0, one]", 8, "seed: 'one' should be"),
         ("[0, 1]", "[]", 8, "'seed' is empty: it gives nothing to measure"),
