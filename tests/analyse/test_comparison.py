@@ -78,7 +78,7 @@ def test_no_difference_says_the_smallest_detectable_change(evaluated: Make) -> N
     made = compare([evaluated(losses=windows(2.0))], [evaluated(losses=windows(2.0, seed=1, more=0.2))])
     found = case(made, "perplexity")
     assert found.status == "pass" and "no clear difference" in found.why
-    assert "; smallest detectable change 4" in in_words(found)
+    assert "; smallest detectable change 3.77 %" in in_words(found)
     # z(97.5 %) + z(80 %) standard errors of 200 differences of spread 0.2
     assert found.smallest == pytest.approx(2.802 * 0.2 / 200**0.5, rel=0.08)
 
