@@ -267,6 +267,18 @@ def test_a_step_that_two_launchers_handed_out_is_carried_out_once(store: Store, 
     assert read(record)["status"] == "done" and not claims(store)
 
 
+def test_a_neighbour_on_the_machine_is_flagged_in_what_an_engine_ran(store: Store, job: Jobs, machines: Any) -> None:
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+    try:
+        outcome, records = swept(store, machines(1), job("a", amount=1.5))
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+    assert outcome.disturbed == ["a"]
+    assert any(flag.startswith("contention: other processes used") for flag in records["a"][0]["flags"])
+
+
 def test_an_environment_that_is_missing_there_ends_its_own_steps(store: Store, job: Jobs, machines: Any) -> None:
     outcome, records = swept(store, machines(1), job("a", environment="gguf"), job("b"))
     if records["a"][0]["status"] == "done":
