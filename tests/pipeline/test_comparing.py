@@ -30,7 +30,8 @@ def test_two_methods(results: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert compare(results, "method=int8;precision=fp32", "method=int4;precision=fp32", **files) == 1
     out = capsys.readouterr().out
     assert "Base method=int8;precision=fp32: 5 records of commit 5b8a01a05b8a." in out
-    assert "regression     kl_divergence of perplexity int4 @ embedded, fp32" in out and "harness accept" not in out
+    series = "perplexity int4 @ embedded, source, fp32, cpu(threads=2): kl_divergence"
+    assert f"regression     {series}: " in out and "harness accept" not in out
     texts = [file.read_text() for file in files.values()]
     assert all("regression" in text and "harness accept" not in text for text in texts)
 
