@@ -79,8 +79,7 @@ class Perplexity(Task):
                 job.data, params.split, scorer.tokenizer, lengths, length, params.windows, scorer.bos_id
             )
         else:
-            items = job.data.view("instructions", params.split)
-            tell_rendering(job.meter, items, scorer.tokenizer)
+            tell_rendering(job.meter, items := job.data.view("instructions", params.split), scorer.tokenizer)
             found = answers_to_score(items, scorer.tokenizer, lengths, length, params.windows)
         if not found:
             raise DataError(f"data set '{job.data.name}' has nothing to score in view '{params.view}'")
