@@ -159,4 +159,3 @@ def _verdict(one: Finding, p: float | None, chosen: bool) -> tuple[Status, str]:
         return "regression", f"differs{tested}"
     worse = one.watched.worse(*((one.before, one.after) if effect is None else (0.0, effect)))
     return ("regression", f"worse{tested}") if worse else ("improvement", f"better{tested}")
-

@@ -283,67 +283,50 @@ def _planted_records() -> Iterator[dict[str, Any]]:
         yield record
 
 
-def test_no_file_that_leaves_the_machine_holds_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], undrawn: None
-) -> None:
-    store = Store(tmp_path / "results")
+def _planted_store(folder: Path) -> Store:
+    """Records, a plan and a night with every secret in every text that they hold."""
+    store = Store(folder)
     made = list(_planted_records())
     assert {name for name, secret in SECRETS.items() if any(secret in json.dumps(one) for one in made)} == set(SECRETS)
     for record in made:
         record["environment"]["installation"] = store.installation
         store.write_record(record)
-    told = "\n".join(PLANTED.values())
-    store.write_plan(
-        "s",
-        {
-            "format": 1,
-            "suite": "s",
-            "question": told,
-            "notes": list(PLANTED.values()),
-            "cells": [],
-            "steps": [
-                {"id": f"{number:016x}", "state": "skipped", "reason": text, "coordinates": {"method": text}}
-                for number, text in enumerate(PLANTED.values())
-            ],
-        },
-    )
+    steps = [
+        {"id": f"{number:016x}", "state": "skipped", "reason": text, "coordinates": {"method": text}}
+        for number, text in enumerate(PLANTED.values())
+    ]
+    told = {"question": "\n".join(PLANTED.values()), "notes": list(PLANTED.values())}
+    store.write_plan("s", {"format": 1, "suite": "s", **told, "cells": [], "steps": steps})
     night = night_of(store.records("s").records)
     (store.root / "s" / "nights").mkdir()
     (store.root / "s" / "nights" / f"{night.name}.json").write_text(night.to_json())
-    cases = [
-        Case(
-            text,
-            Place(text, text, text, text, text, text, text, text, text, text, 0),
-            text,
-            "errored",
-            text,
-            since=text,
-            suspects=(text,),
-        )
-        for text in PLANTED.values()
-    ]
-    lines = write_outputs(cases, told, [told], tmp_path / "out" / "junit.xml", tmp_path / "out" / "told.md", True)
+    return store
+
+
+def _planted_case(text: str) -> Case:
+    place = Place(text, text, text, text, text, text, text, text, text, text, 0)
+    return Case(text, place, text, "errored", text, since=text, suspects=(text,))
+
+
+def test_no_file_that_leaves_the_machine_holds_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], undrawn: None
+) -> None:
+    store, out = _planted_store(tmp_path / "results"), tmp_path / "out"
+    cases, told = [_planted_case(text) for text in PLANTED.values()], "\n".join(PLANTED.values())
+    lines = write_outputs(cases, told, [told], out / "junit.xml", out / "told.md", True)
     common = ("--results", store.root)
     for command in [
         ("report", "s", *common, "--reports", tmp_path / "reports"),
-        ("rows", *common, "--csv", tmp_path / "out" / "rows.csv"),
-        ("rows", *common, "--parquet", tmp_path / "out" / "rows.parquet"),
+        ("rows", *common, "--csv", out / "rows.csv"),
+        ("rows", *common, "--parquet", out / "rows.parquet"),
         ("rows", *common, "--json"),
-        (
-            "history",
-            "s",
-            *common,
-            "--junit",
-            tmp_path / "out" / "history.xml",
-            "--markdown",
-            tmp_path / "out" / "history.md",
-        ),
+        ("history", "s", *common, "--junit", out / "history.xml", "--markdown", out / "history.md"),
     ]:
-        code, out, err = ran(capsys, *command)
-        assert code in (0, 1, 2, 3) and not leaked(out + err), command
+        code, said, err = ran(capsys, *command)
+        assert code in (0, 1, 2, 3) and not leaked(said + err), command
     assert not leaked("\n".join(lines))
     assert not files_with_secrets(tmp_path)
-    assert len(tree(tmp_path / "out")) >= 5 and len(store.records("s").records) == 20
+    assert len(tree(out)) >= 5 and len(store.records("s").records) == 20
 
 
 def test_a_failing_step_that_shows_its_secrets(

@@ -11,27 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.small_suite import write_suite
 
-SUITE = """
-name: tiny
-question: Did a vocabulary get worse?
-data: ./text.jsonl
-model: none
-hardware: {device: cpu, threads: 1}
-sweeps:
-  - method: "wordpiece(vocab_size=150)"
-    tasks: tokenization
-"""
 Harness = Callable[..., Any]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A suite and its data."""
-    lines = [json.dumps({"text": f"the value number {number} of the table is {number * 7 % 101}\n" * 4})
-             for number in range(200)]  # fmt: skip
-    (tmp_path / "text.jsonl").write_text("\n".join(lines) + "\n")
-    (tmp_path / "tiny.yaml").write_text(SUITE)
+    write_suite(tmp_path, "tiny")
     return tmp_path
 
 

@@ -52,6 +52,13 @@ def test_two_gpus_multiply_twice_as_much(synthetic: ModuleType) -> None:
     assert table.rows[0].values[4].text == "5.00 %"
 
 
+def test_hardware_that_nobody_knows_costs_the_utilisation_and_not_the_report(synthetic: ModuleType) -> None:
+    document = told(synthetic, MEASURED, hardware="tpu(")
+    section = next(one for one in document.sections if one.title == "Trainings on the GPU")
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    assert table.rows[0].values[4].text == MISSING
+
+
 @pytest.mark.parametrize("missing", ["gpu_energy_joules", "step_seconds", "model_flops_per_token"])
 def test_what_was_not_told_is_a_dash(synthetic: ModuleType, missing: str) -> None:
     document = told(synthetic, {name: value for name, value in MEASURED.items() if name != missing})

@@ -19,19 +19,10 @@ from typing import Any
 
 import pytest
 import yaml
+from fakes.small_suite import write_suite
 
 ROOT = Path(__file__).resolve().parents[3]
 COPIED = ("harness", "tests", "suites", "scripts", "Makefile", "pyproject.toml", "README.md", ".gitignore", ".github")
-SUITE = """
-name: nightly
-question: Did a vocabulary get worse?
-data: ./text.jsonl
-model: none
-hardware: {device: cpu, threads: 1}
-sweeps:
-  - method: "wordpiece(vocab_size=150)"
-    tasks: tokenization
-"""
 GH = '#!/bin/sh\nprintf "%s\\n" "$@" > "$GH_ASKED"\nprintf "%s" "$GH_TOKEN" > "$GH_ASKED.token"\n'
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -57,9 +48,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    (root / "suites" / "nightly.yaml").write_text(SUITE)
-    lines = [f'{{"text": "the value number {number} of the table is {number * 7 % 101}"}}' for number in range(400)]
-    (root / "suites" / "text.jsonl").write_text("\n".join(lines) + "\n")
+    write_suite(root / "suites", "nightly")
     git(root, "init", "-q", "-b", "main")
     git(root, "add", "-A")
     git(root, "commit", "-q", "-m", "where the pull request branched off")
