@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 from harness.analyse.claimed import Judged
 from harness.analyse.evidence import Evidence
@@ -97,8 +98,14 @@ def _row(one: Judged) -> Row:
     return Row([
         first, published, Value(sides_in_words(one), _metric(one), kind="word"),
         Value(plain(chosen.ratio.estimate, 3), interval(chosen.ratio.low, chosen.ratio.high)),
-        Value(f"{chosen.suite}: {chosen.basis}", "; ".join(filter(None, said)), kind="word"),
+        Value(f"{chosen.suite}: {chosen.basis}", "; ".join(filter(None, said)), kind="word", target=_rows_of(chosen)),
     ])  # fmt: skip
+
+
+def _rows_of(one: Evidence) -> str:
+    """Where the rows of a ratio are shown: the suite's page, its table filtered to their model and precision."""
+    words = one.model if " over " in one.precision else f"{one.model} {one.precision}"  # of two precisions: both
+    return f"../{quote(one.suite, '')}/index.html#explore?{urlencode({'filter': words})}"
 
 
 def sides_in_words(one: Judged) -> str:

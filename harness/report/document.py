@@ -16,13 +16,16 @@ MISSING = "-"
 
 @dataclass(frozen=True)
 class Value:
-    """One table cell: text, a smaller note (an interval), a mark; ``span`` columns wide."""
+    """One table cell: text, which leads to ``target`` (a path from the page) where there is one, a smaller note (an
+    interval), a mark; ``span`` columns wide.
+    """
 
     text: str = MISSING
     note: str = ""
     mark: str = ""
     kind: str = "number"
     span: int = 1
+    target: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from selenium.webdriver.common.keys import Keys
 
 from harness.analyse.choose import Constraints, choose
+from harness.analyse.claimed import judged
+from harness.claims import load
 from harness.report.candidates import candidates_of, question_of
+from harness.report.claims import claims_page
 from harness.report.decision import build_decision
+from harness.report.pages import html
 
+ROOT = Path(__file__).resolve().parents[2]
 # The contrast of every text with what is behind it, as WCAG 2 computes it; the worst of each kind of element.
 CONTRAST = """
 const part = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
@@ -96,6 +102,22 @@ def test_the_policy_stops_what_a_page_may_not_do(browser, page):
     expected = {"connect-src", "script-src-elem", "img-src", "frame-src", "style-src-elem"}
     browser.until(lambda: set(browser.run("return window.stopped")) >= expected, "each is stopped")
     assert len(browser.told()) >= len(expected), "and told of on the console"
+
+
+def test_a_verdict_leads_to_its_rows(browser, reports, tmp_path):
+    """A click on what a ratio is from opens that suite's page with the rows of its model and precision."""
+    (one,) = [one for one in judged(load(), ROOT / "results") if one.claim.id == "lora-latency"]
+    (tmp_path / "verdicts").mkdir()
+    (tmp_path / "latency").symlink_to(reports / "latency")
+    file = tmp_path / "verdicts" / "index.html"
+    file.write_text(html(claims_page([one])), encoding="utf-8")
+    browser.open(file)
+    browser.find("td a").click()
+    browser.until(lambda: browser.driver.current_url.startswith((tmp_path / "latency").as_uri()), "the suite's page")
+    browser.drawn()
+    shown = browser.rows("#explore-rows")
+    assert {"full_finetune", "lora > merge"} <= {row[0] for row in shown}
+    assert browser.find("input[name=filter]").get_attribute("value") == f"{one.chosen.model} {one.chosen.precision}"
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

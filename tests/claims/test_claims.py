@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import pytest
 
@@ -180,6 +181,22 @@ def test_a_claim_about_quantisation_names_each_method(found) -> None:
 def test_the_committed_page_is_what_the_records_give(found) -> None:
     """Whoever measures or changes a claim writes it anew: harness claims --report."""
     assert (ROOT / "reports" / "verdicts" / "README.md").read_text() == markdown(claims_page(list(found.values())))
+
+
+def test_a_verdict_leads_to_the_rows_that_it_rests_on(found) -> None:
+    """The page of the suite is there, and its table, filtered by the address, has rows of the model and precision."""
+    measured = [one for one in found.values() if one.chosen is not None]
+    assert len(measured) > 50
+    rows = {}
+    for one in measured:
+        (row,) = [row for row in _rows(claims_page([one])) if row.values[0].text.startswith(f"{one.claim.id}: ")]
+        file, _, view = row.values[-1].target.partition("#explore?")
+        path = ROOT / "reports" / "verdicts" / file
+        if path not in rows:
+            text = path.read_text().partition('id="explored">')[2].partition("</script>")[0]
+            rows[path] = [f"{each['model']} {each['precision']}" for each in json.loads(text)["rows"]]
+        words = parse_qs(view)["filter"][0].split()
+        assert any(all(word in each for word in words) for each in rows[path]), one.claim.id
 
 
 def test_the_page_has_every_claim_once_and_is_safe(found) -> None:
