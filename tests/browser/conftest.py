@@ -1,6 +1,6 @@
 """A real browser for the pages: Chromium under chromedriver, with real keys, clicks and drags.
 
-One browser serves all tests. Where Chromium or its driver is missing, they are skipped with that reason.
+One browser serves the tests of a file. Where Chromium or its driver is missing, they are skipped with that reason.
 """
 
 from __future__ import annotations
@@ -103,8 +103,9 @@ class Browser:
         return [str(address) for number, address in asked.items() if number not in stopped]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser for each file, gone before other tests look at what processes there are and what they hold."""
     if CHROMIUM is None or DRIVER is None:
         pytest.skip("no Chromium with chromedriver on this machine (Debian: apt-get install chromium chromium-driver)")
     options = webdriver.ChromeOptions()
