@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 MASK = "***"
@@ -102,7 +102,12 @@ def redacted_text(text: str, own: Sequence[str] = ()) -> str:
 
 def values_of(environment: Mapping[str, str]) -> tuple[str, ...]:
     """Values of variables that are named like secrets, the longest first; short ones and paths are left out."""
-    return _secret_values(tuple(sorted((name, value) for name, value in environment.items() if _NAMED.search(name))))
+    return _secret_values(tuple(sorted((name, environment[name]) for name in environment if _is_named_so(name))))
+
+
+@lru_cache(4096)
+def _is_named_so(name: str) -> bool:
+    return _NAMED.search(name) is not None
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 from harness import catalogue
@@ -19,20 +20,22 @@ def describe_all() -> dict[str, list[dict[str, Any]]]:
 
 
 def show_listing(found: dict[str, list[dict[str, Any]]]) -> None:
-    """Print the description for people."""
+    """Print the description for people, all at once: each call looks for secrets anew, and there are 500 lines."""
+    print("\n".join(_lines(found)))
+
+
+def _lines(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     group = None
     for item in found["techniques"]:
         if item["group"] != group:
             group = item["group"]
-            print(f"\n{group}")
-        print(f"  {item['name']}: {item['summary']}")
-        print(f"      {item['source']}")
-        _show_parameters(item["parameters"])
-    print("\ntasks")
+            yield f"\n{group}"
+        yield from (f"  {item['name']}: {item['summary']}", f"      {item['source']}")
+        yield from _parameter_lines(item["parameters"])
+    yield "\ntasks"
     for item in found["tasks"]:
-        print(f"  {item['name']}: {item['summary']}")
-        print(f"      measures {', '.join(item['metrics'])}")
-        _show_parameters(item["parameters"])
+        yield from (f"  {item['name']}: {item['summary']}", f"      measures {', '.join(item['metrics'])}")
+        yield from _parameter_lines(item["parameters"])
 
 
 def _technique(name: str) -> dict[str, Any]:
@@ -73,7 +76,7 @@ def _parameters(params: type) -> list[dict[str, Any]]:
     ]
 
 
-def _show_parameters(parameters: list[dict[str, Any]]) -> None:
+def _parameter_lines(parameters: list[dict[str, Any]]) -> Iterator[str]:
     for item in parameters:
         choices = f" ({', '.join(map(str, item['choices']))})" if "choices" in item else ""
-        print(f"      {item['name']}={item['default']}  {item['help']}{choices}")
+        yield f"      {item['name']}={item['default']}  {item['help']}{choices}"
