@@ -26,8 +26,8 @@ from harness.parameters import build_params
 
 __all__ = [
     "adapter_class", "adapter_names", "build_params", "digest_of", "forget", "group_of", "load_adapter", "load_task",
-    "missing_packages", "missing_software", "module_of", "plug_in", "refuses_here", "register", "task_class",
-    "task_names",
+    "missing_packages", "missing_software", "module_of", "plug_in", "plugged_in", "refuses_here", "register",
+    "task_class", "task_names",
 ]  # fmt: skip
 
 # Where the name that is imported is not the name that is installed.
@@ -71,6 +71,11 @@ def plug_in(text: str) -> None:
     if not (_holds(reference, Adapter) or _holds(reference, Task)):
         raise UsageError(f"--plugin {text}: {module.__name__} must define exactly one Adapter or one Task")
     register(name, reference)
+
+
+def plugged_in() -> tuple[str, ...]:
+    """What ``--plugin`` added to this process, as another process can be given it: files by their absolute paths."""
+    return tuple(_registered.values())
 
 
 def _line_of(error: Exception, file: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from harness.catalogue import plugged_in
 from harness.results.record import disturbed
 from harness.run.checkouts import HERE, State
 from harness.run.interpreters import Interpreter, differing
@@ -28,6 +29,8 @@ def facts_of(sides: Mapping[str, Known], pairs: Sequence[Pair], judged: Judgemen
         f"runs in random order (seed {seed}){again}.",
         environments_in_words(sides["base"].interpreter, sides["head"].interpreter),
     ]
+    if plugins := plugged_in():
+        told.append(f"Both with --plugin {' --plugin '.join(plugins)}.")
     records = [record for pair in pairs for record in (*pair.base, *pair.head)]
     known = [record["environment"]["hard"] for record in records if record["environment"]["hard"]]
     told += [_machine(known[-1])] if known else []

@@ -7,6 +7,7 @@ the interpreter that was given or in this one; an interpreter alone runs the har
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.catalogue import plugged_in
 from harness.cli.planning import SUITES, suite_file
 from harness.errors import UsageError, did_you_mean
 from harness.results.record import write_file
@@ -161,7 +163,7 @@ def _known(origin: Origin, checkout: Path | None, empty: Path, suite: Path) -> K
         )
     sha = origin.state.sha if origin.state else told.harness.sha if told.harness else ""
     code = told.harness.folder if told.harness else folder / "harness"
-    side = Side(origin.name, folder, origin.python, suite, Path(), sha, code, checkout is not None)
+    side = Side(origin.name, folder, origin.python, suite, Path(), sha, code, checkout is not None, plugged_in())
     return Known(origin, side, told)
 
 
@@ -172,6 +174,15 @@ def _put(file: Path, text: str, state: State) -> None:
     if state.ref == HERE:
         raise UsageError(f"base is the working tree, whose {file.name} is not the head's: both must run the same suite")
     write_file(file, text)
+
+
+def plug_ins() -> dict[str, list[str]]:
+    """What ``--plugin`` gave to both sides, files with what is in them; empty where it gave nothing."""
+    digests = [
+        f"{given} {hashlib.sha256(Path(given).read_bytes()).hexdigest()[:16]}" if given.endswith(".py") else given
+        for given in plugged_in()
+    ]
+    return {"plugins": digests} if digests else {}
 
 
 def check_plans(plans: Mapping[str, Mapping[str, Any]]) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from harness.cli.gate_facts import AGAIN, facts_of, never_done
-from harness.cli.gate_sides import Known, check_packages, check_plans, origins, ready, suite_at
+from harness.cli.gate_sides import Known, check_packages, check_plans, origins, plug_ins, ready, suite_at
 from harness.cli.gate_verdicts import keep
 from harness.cli.terminal import print
 from harness.errors import UsageError
@@ -82,7 +82,7 @@ def _measured(asked: Asked, *, quiet: bool) -> Measured:
     asked.sources.acceptances()  # whatever is wrong with the file is told before anything is measured
     with ready(root, found, suite) as known:
         about = {"suite": hashlib.sha256(suite.text.encode()).hexdigest()[:16], "seed": asked.seed,
-                 **{side: known[side].about() for side in SIDES}}  # fmt: skip
+                 **{side: known[side].about() for side in SIDES}, **plug_ins()}  # fmt: skip
         digest = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:6]
         names = "-".join(known[side].label for side in SIDES)
         folder = asked.sources.results.resolve() / GATES / f"{names}-{digest}"

@@ -118,8 +118,7 @@ def compose(content: Content) -> Document:
     interactive = (explore(content), decide(content), every_series(content))
     sections = [section for section in interactive if section is not None]
     sections += [results(content), *(section for section in optional if section is not None)]
-    about = (validity(content), noise(content), machine(content), definitions(content))
-    sections += [section for section in about if section is not None]
+    sections += [validity(content), noise(content), machine(content), definitions(content)]
     if plan.get("notes"):
         notes = plan["notes"]
         lines = [str(line) for line in notes] if isinstance(notes, list) else str(notes).strip().split("\n\n")

@@ -18,17 +18,21 @@ EXPLANATION = (
     "5 %, power 80 %): a gate asks for more than twice that before it raises an alarm. Two single runs must differ by "
     "three times the noise to be told apart."
 )
+NONE = (
+    "No self-test was measured on this machine. `harness selftest` measures one small suite again and again; after it "
+    "stands here how far two runs of the same thing lie apart, and how small a change a gate could find."
+)
 CELLS = (
     "Step", "Number", "Repeats", "Level", "Noise", "Against itself", f"{DETECTABLE.capitalize()}, {GATE_PAIRS} pairs"
 )  # fmt: skip
 
 
-def noise(content: Content) -> Section | None:
-    """The section, or None where no self-test was measured on this machine."""
+def noise(content: Content) -> Section:
+    """The section; where no self-test was measured on this machine it says how to measure one."""
     found = content.self_test
     shown = [one for one in found.noise if one.random and one.deviation is not None] if found else []
     if found is None or not shown:
-        return None
+        return Section(TITLE, [Paragraph(NONE, "note")])
     rows = [Row([Value(text, kind="text" if place < 2 else "number") for place, text in enumerate(in_cells(one))])
             for one in shown]  # fmt: skip
     columns = [Column(title, kind="text" if place < 2 else "number") for place, title in enumerate(CELLS)]

@@ -38,7 +38,7 @@ class Side:
     """How one side is run: its interpreter, started in ``folder``, and its suite file.
 
     With ``checkout`` the folder is one and its harness runs, else the one that the interpreter has installed. ``code``
-    is the harness's package, ``sha`` the commit that its records must name.
+    is the harness's package, ``sha`` the commit that its records must name, ``plugins`` what ``--plugin`` gives it.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Side:
     sha: str
     code: Path
     checkout: bool = True
+    plugins: tuple[str, ...] = ()
 
     @property
     def log(self) -> Path:
@@ -62,11 +63,12 @@ class Side:
 
     def command(self, *arguments: str) -> subprocess.Popen[str]:
         """Start ``harness ARGUMENTS`` of this side, what it says in files."""
+        plugins = [word for plugin in self.plugins for word in ("--plugin", plugin)]
         try:
             self.log.parent.mkdir(parents=True, exist_ok=True)
             with self.output.open("w") as output, self.log.open("w") as log:
                 return subprocess.Popen(
-                    [self.python, "-m", "harness", *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
+                    [self.python, "-m", "harness", *plugins, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL,
                     stdout=output, stderr=log, text=True, start_new_session=True,
                     env=variables_of(self.folder if self.checkout else None),
                 )  # fmt: skip

@@ -16,6 +16,10 @@ BEHAVIOUR = json.loads((ROOT / "behaviour.json").read_text())
 
 
 def main() -> int:
+    plugins = []
+    while sys.argv[1] == "--plugin":
+        plugins.append(sys.argv[2])
+        del sys.argv[1:3]
     command, suite = sys.argv[1:3]
     results = Path(sys.argv[sys.argv.index("--results") + 1])
     if BEHAVIOUR.get("cannot") == command:
@@ -23,7 +27,7 @@ def main() -> int:
         return 2
     if command == "plan":
         cells = [{"method": name} for name in BEHAVIOUR["methods"]]
-        print(json.dumps({"suite": "tiny", "cells": cells, "text": Path(suite).read_text()}))
+        print(json.dumps({"suite": "tiny", "cells": cells, "text": Path(suite).read_text(), "plugins": plugins}))
         return 0
     folder = results / "tiny" / (results / ".cache" / "installation").read_text().strip()
     folder.mkdir(parents=True, exist_ok=True)
@@ -37,7 +41,7 @@ def main() -> int:
     for method in BEHAVIOUR["methods"]:
         write(folder, method, attempt)
     with Path(os.environ["STAND_IN_LOG"]).open("a") as log:
-        print(ROOT.name, attempt, Path(suite).read_text().strip(), file=log)
+        print(ROOT.name, attempt, Path(suite).read_text().strip(), *plugins, file=log)
     return int(BEHAVIOUR.get("status", "done") != "done" or bool(BEHAVIOUR.get("fails")))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import catalogue
 from harness.cli.gating import _Progress
 from harness.cli.history import accept
 from harness.cli.judging import Sources
@@ -60,6 +61,33 @@ def test_quality_is_worse_without_measuring_again(repository, run, capsys) -> No
     repository.commit("new", perplexity=8.5)
     assert run(pairs=2, json=True) == 1
     assert cases(capsys)["lora", "perplexity"] == "regression" and len(repository.ran()) == 4
+
+
+PLUG_IN = """
+from harness.contract import Adapter
+
+class Own(Adapter):
+    "Does nothing."
+    summary = "does nothing"
+    source = "none"
+"""
+
+
+def test_both_sides_are_given_the_plug_ins(repository, run, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(catalogue, "_registered", {})
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "own.py"
+    file.write_text(PLUG_IN)
+    catalogue.plug_in("own.py")
+    flag = tmp_path / "stopped"
+    repository.commit("new", stops_at={"attempt": 2, "once": str(flag)})
+    assert run(pairs=2) == 130
+    assert run(pairs=2) == 0
+    assert {suite for *_, suite in repository.ran()} == {f"suite: 1 {file}"}
+    assert f"Both with --plugin {file}." in capsys.readouterr().out
+    file.write_text(f"{PLUG_IN}# another\n")
+    assert run(pairs=2) == 0
+    assert len(list((tmp_path / "results" / ".gate").iterdir())) == 2, "a changed plug-in is another gate"
 
 
 def test_few_pairs_are_insufficient(repository, run, capsys) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.report.build import compose, content_of
-from harness.report.document import Bullets, Table
+from harness.report.document import Bullets, Paragraph, Table
 from harness.report.noise import TITLE, in_words, noise
 from harness.report.numbers import pretty
 from harness.report.pages import markdown
@@ -61,10 +61,13 @@ def test_the_same_records_give_the_same_text(results: Path) -> None:
 
 
 def test_another_machines_self_test_is_not_shown(synthetic: ModuleType, tmp_path: Path) -> None:
+    """In its place stands that none was measured here, and the command that does."""
     synthetic.write(tmp_path, methods=("base",))
-    assert noise(content_of(tmp_path, "synthetic")) is None
+    without = noise(content_of(tmp_path, "synthetic"))
+    (said,) = without.blocks
+    assert isinstance(said, Paragraph) and "No self-test was measured on this machine. `harness selftest`" in said.text
     measure(tmp_path, synthetic, environment={**synthetic.ENVIRONMENT, "hard_id": "another"})
-    assert noise(content_of(tmp_path, "synthetic")) is None
+    assert noise(content_of(tmp_path, "synthetic")) == without
 
 
 def test_what_should_repeat_and_does_not_is_said(synthetic: ModuleType) -> None:

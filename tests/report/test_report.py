@@ -76,7 +76,7 @@ def test_sections_come_in_reading_order(document: Document) -> None:
         "Explore", "Decide", "Results", "Compression and distance from the reference",
         "What compression costs and gives", "Training",
         "Speed of generation",
-        "Quality against memory and speed", "Time ledger and memory by span", "Validity flags",
+        "Quality against memory and speed", "Time ledger and memory by span", "Validity flags", "Noise of this machine",
         "Machine, versions and commands", "How each metric is measured", "Notes on data and models",
     ]  # fmt: skip
 
