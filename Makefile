@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTED := gguf gptq torchao
+# Two tests at once, a file's one after the other; those that measure get the machine for themselves (tests/turns.py).
+BESIDE := -n 2 --dist loadfile
 
 .PHONY: help setup environments bench test test-all lint benchmarks calibration faults docs schema ngram embedded clean
 
@@ -32,11 +34,11 @@ bench: setup
 	$(BIN)/harness run suites/quick.yaml
 
 test: setup environments
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest $(BESIDE) -m "not slow"
 
 test-all: setup
 	$(BIN)/harness env sync all
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(BESIDE)
 
 # Packages that cannot live with the others, for the techniques that `make test` tries (llama.cpp compiles for minutes,
 # once: the wheel stays in the user's cache). Where one cannot be made, for want of a compiler say, its tests are skipped

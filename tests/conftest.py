@@ -28,7 +28,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import hypothesis
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from turns import Turns
 
 from harness.catalogue import adapter_class, plug_in
 from harness.contract import Adapter, Budget, Checkpoint, Hardware, Job, TrainingSetup
@@ -47,6 +52,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A run that a test started has that test's turn.
+    if config.pluginmanager.hasplugin("cacheprovider") and "PYTEST_CURRENT_TEST" not in os.environ:
+        config.pluginmanager.register(Turns(config.cache.mkdir("turns")))
+    hypothesis.settings.register_profile("beside others", deadline=None)
+    hypothesis.settings.load_profile("beside others")
     for text in config.getoption("--plugin"):
         plug_in(text)
 
