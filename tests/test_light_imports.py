@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.quiet
+
 HEAVY = {"torch", "transformers", "numpy", "pandas", "peft", "datasets", "pyarrow", "scipy", "bitsandbytes", "altair"}
 SUITE = """
 name: small

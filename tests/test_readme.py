@@ -23,12 +23,14 @@ def block(language: str, number: int = 0) -> str:
 
 
 @pytest.fixture
-def bitfit() -> object:
+def bitfit(monkeypatch: pytest.MonkeyPatch) -> object:
+    monkeypatch.setattr(catalogue, "_registered", {})
     module = types.ModuleType("readme_bitfit")
     sys.modules["readme_bitfit"] = module
     exec(compile(block("python"), "README.md", "exec"), module.__dict__)
     catalogue.register("bitfit", "readme_bitfit")
     yield module
+    monkeypatch.undo()
     catalogue.forget()
     del sys.modules["readme_bitfit"]
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from crosschecks.trainings import by_hand, by_harness
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,6 @@ from harness.run.server import PRELOAD
 
 GOAL_SECONDS = 0.3
 STEPS = 10
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from fakes.jobs import make_job  # noqa: E402
 
 

@@ -14,6 +14,8 @@ from harness.models.causal import open_scorer
 from harness.tasks.choice import Choice
 from harness.tasks.perplexity import Perplexity
 
+pytestmark = pytest.mark.quiet
+
 pytest.importorskip("lm_eval", reason="pip install lm-eval")
 
 NAMES = ("reader", "total", "names", "values", "parts", "width", "level", "state", "title", "count")

@@ -12,6 +12,8 @@ from crosschecks.trainings import BATCH, LENGTH, by_hand, by_harness
 from harness.contract import Hardware
 from harness.models.loading import load_model, load_tokenizer
 
+pytestmark = pytest.mark.quiet
+
 STEPS = 12
 
 

@@ -5,18 +5,15 @@ Each row states what must hold (``faults.rows``), and every breach is a line of 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from faults.rows import ALL
 from faults.tally import World, new_world
 
 SEED = 9
+pytestmark = pytest.mark.quiet
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,6 @@ from types import ModuleType
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from faults.rows import ALL
 from faults.tally import Tally
 

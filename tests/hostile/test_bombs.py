@@ -25,6 +25,8 @@ from harness.plan.suite import load_text
 from harness.results.nights import read_night
 from harness.results.record import from_text
 
+pytestmark = pytest.mark.quiet
+
 HERE = Machine(cores=2, cuda_devices=0)
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)

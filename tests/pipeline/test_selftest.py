@@ -17,6 +17,8 @@ from harness.cli.selftest import _show, suite_of_the_package
 from harness.plan.plan import plan
 from harness.results.rows import frame_of
 
+pytestmark = pytest.mark.quiet
+
 
 def test_its_suite_is_in_the_package_and_plans() -> None:
     found = plan(suite_of_the_package())

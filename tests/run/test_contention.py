@@ -7,9 +7,13 @@ import sys
 import time
 from dataclasses import replace
 
+import pytest
+
 from harness.results.record import disturbed
 from harness.run.contention import Contention, compare, usage
 from harness.run.processes import cpu_seconds
+
+pytestmark = pytest.mark.quiet
 
 QUIET = Contention(
     others_share=0.0, supervisor_share=0.0, steal_share=0.0, switches_per_second=0.0, swapped=False, seconds=10.0

@@ -22,6 +22,8 @@ from harness.run.processes import descendants
 from harness.run.service import Service
 from harness.run.supervise import TERM_SECONDS
 
+pytestmark = pytest.mark.quiet
+
 Jobs = Callable[..., dict[str, Any]]
 
 

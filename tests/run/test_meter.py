@@ -15,6 +15,8 @@ from harness.run.meter import Meter
 from harness.run.steps import Steps, check_rate
 from harness.run.timeline import Timeline
 
+pytestmark = pytest.mark.quiet
+
 MIB = 2**20
 
 

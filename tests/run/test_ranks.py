@@ -10,6 +10,8 @@ import pytest
 from harness.results.store import Store
 from harness.run import launcher
 
+pytestmark = pytest.mark.quiet
+
 TWO = {"device": "cpu", "devices": 1, "threads": 2, "ranks": 2}
 
 

@@ -14,6 +14,8 @@ from harness.run import launcher
 from harness.run.environment import thread_environment
 from harness.run.service import ServerGone, Service
 
+pytestmark = pytest.mark.quiet
+
 MIB = 2**20
 MULTIPLY = {"name": "multiply", "module": "fakes.multiply"}
 

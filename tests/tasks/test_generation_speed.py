@@ -8,6 +8,8 @@ from harness.errors import InvalidMeasurement, StepError
 from harness.tasks import generation_speed
 from harness.tasks.generation_speed import GenerationSpeed
 
+pytestmark = pytest.mark.quiet
+
 PARAMS = {"batch": 2, "prompt_tokens": 10, "new_tokens": 4, "repeats": 3}
 
 

@@ -21,6 +21,8 @@ from harness.run.launcher import run
 from harness.tasks import harness_speed
 from harness.tasks.harness_speed import HarnessSpeed
 
+pytestmark = pytest.mark.quiet
+
 
 def scored(make_job: Any, folder: Path, **params: Any) -> Any:
     job = make_job(None, output=folder)

@@ -13,6 +13,8 @@ from harness.tasks.tokenization import Tokenization
 from harness.tasks.tokenization_speed import TokenizationSpeed
 from harness.vocabularies.huggingface import TokenizersCodec
 
+pytestmark = pytest.mark.quiet
+
 
 class WordCodec:
     """A vocabulary on paper: ``un``, ``do``, the space, ``é`` as two bytes, anything else unknown (one per word)."""

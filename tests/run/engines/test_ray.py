@@ -22,6 +22,8 @@ from harness.run import events
 from harness.run.engines import connect
 from harness.run.scatter import scatter
 
+pytestmark = pytest.mark.quiet
+
 pytest.importorskip("ray", reason="the package ray is not installed: pip install -e '.[dev]'")
 
 Jobs = Callable[..., dict[str, Any]]

@@ -23,6 +23,7 @@ from harness.run.scatter import scatter
 pytest.importorskip("submitit", reason="the package submitit is not installed: pip install -e '.[dev]'")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
 pytestmark = [
+    pytest.mark.quiet,
     pytest.mark.slow,
     pytest.mark.skipif(os.geteuid() != 0, reason="Slurm's daemons need root"),
 ]
