@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TESTED := gguf gptq torchao
 # Two tests at once, a file's one after the other; those that measure get the machine for themselves (tests/turns.py).
-BESIDE := -n 2 --dist loadfile
+BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup environments bench test test-all lint benchmarks calibration faults docs schema ngram embedded clean
 
