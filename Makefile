@@ -17,7 +17,7 @@ help:
 	@echo "make lint        ruff, mypy, import-linter"
 	@echo "make benchmarks  speed of the harness itself (pytest-benchmark)"
 	@echo "make calibration  how often alarms are wrong, and how soon they are right (docs/calibration.md)"
-	@echo "make faults      kill, starve and confuse real sweeps, and count what held (docs/faults.md, 20 minutes)"
+	@echo "make faults      kill, starve and confuse real sweeps, and count what held (docs/faults.md, 40 minutes)"
 	@echo "make docs        write docs/techniques and the tables of docs/metrics.md from the code, the claims and the records"
 	@echo "make embedded    train the embedded model again (half an hour) and put it into the package"
 	@echo "make ngram       recompute the n-gram reference of the embedded data"

@@ -24,7 +24,15 @@ class Metric:
     label: str
     how: str
 
+    @property
+    def signed(self) -> bool:
+        """Whether it can be below zero."""
+        return self.name in _SIGNED
 
+
+_SIGNED = frozenset({
+    "lm_eval_mcc", "preference_margin", "judge_reward", "training_reward", "kl_from_reference", "meter_overhead_share",
+})  # fmt: skip
 _DECLARED = (
     # quality
     Metric("loss", "nats/token", "lower", "Loss per token", "Mean negative log-likelihood of the scored tokens."),

@@ -60,6 +60,15 @@ class Noise:
         return asdict(self) | {"place": asdict(self.place), "same": self.same}
 
 
+def between_runs(found: Sequence[Noise]) -> dict[str, float]:
+    """By how much a time differs from run to run, as a share of it, by metric: the largest of the steps' deviations."""
+    told: dict[str, float] = {}
+    for one in found:
+        if one.watched.kind == "time" and not one.watched.absolute and one.deviation is not None:
+            told[one.metric] = max(told.get(one.metric, 0.0), one.deviation)
+    return told
+
+
 def noise_floor(frame: pandas.DataFrame, installation: str | None) -> list[Noise]:
     """Noise of every watched number over all done attempts of each step of an installation, as they were measured."""
     rows = scalars(frame, installation)

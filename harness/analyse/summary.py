@@ -6,6 +6,7 @@ hardware.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,8 +30,13 @@ OF_MODELS = frozenset({"bits_per_byte", "loss", "perplexity"})
 Line = dict[str, Any]
 COLUMNS = (
     *KEYS, "unit", "value", "low", "high", "interval", "seeds", "lowest", "highest", "samples",
-    "difference", "difference_low", "difference_high", "p_value", "best", "tied", "steps",
+    "difference", "difference_low", "difference_high", "p_value", "best", "tied", "steps", "by_seed",
 )  # fmt: skip
+
+
+TIMES = ("s", "token/s", "MB/s")  # units
+FEWEST_SEEDS = 3  # of which an interval paired by seed says something
+ASSUMED_NOISE = 0.1  # of a time, between runs of the same thing on a machine without a self-test
 
 
 def summarize(
@@ -41,13 +47,14 @@ def summarize(
     baseline: str | None = None,
     installation: str | None = None,
     scores: ItemScores | None = None,
+    noise: Mapping[str, float] | None = None,
 ) -> pandas.DataFrame:
     """Summary of the deciding ``done`` records (columns: ``COLUMNS``); intervals at 95 %.
 
     ``interval`` says over what: ``seeds`` (t), ``items`` or ``repeats`` (bootstrap), or None. ``difference`` is this
     less the baseline, paired by item where there are items. ``best`` and ``tied`` are set among the methods of one
     model, data and hardware, for the metrics of tasks that have a better side. ``scores``: those of ``items``, where
-    they are looked up already.
+    they are looked up already. ``noise``: between runs of the same thing, as shares, by metric.
     """
     rows = deciding(frame, installation)
     rows = rows[rows["status"] == "done"]
@@ -62,7 +69,7 @@ def summarize(
     lossy = {(line["method"], line["data"]) for line in lines if line["metric"] == ROUND_TRIPS and line["value"] < 1}
     for same in _comparable(lines):
         _against_baseline(same, baseline, scores)
-        _mark_best([line for line in same if not _loses_text(line, lossy)], scores)
+        _mark_best([line for line in same if not _loses_text(line, lossy)], scores, noise or {})
     return pandas.DataFrame(lines, columns=list(COLUMNS)).astype({"tied": object, "best": object})
 
 
@@ -81,7 +88,7 @@ def plain_value(value: Any) -> Any:
 def scalars(rows: pandas.DataFrame, member: pandas.DataFrame) -> pandas.DataFrame:
     """Scalar values of steps with the coordinates of every cell that they belong to, each step once per group."""
     kept = rows[rows["sample"].isna() & (rows["phase"] == "") & (rows["metric"] != "status")]
-    own = ["step", "operation", "stage", "task", "metric", "unit", "value"]
+    own = ["step", "operation", "stage", "task", "metric", "unit", "seed", "value"]
     kept = kept[own].astype(dict.fromkeys(own[:-1], object)).dropna(subset=["value"])
     joined = kept.merge(member[[*GROUP, "step"]].drop_duplicates(), on="step", how="inner")
     return joined.where(joined.notna(), None).astype({"value": float})
@@ -113,6 +120,7 @@ class _Observed:
     named: Line
     unit: Any
     steps: list[str]
+    seeds: list[Any]
     values: list[float]
 
 
@@ -120,12 +128,13 @@ def _grouped(values: pandas.DataFrame) -> Iterator[_Observed]:
     """The groups in the order of their coordinates; a frame for each would cost more than all that is done with it."""
     numbers = values.groupby(list(KEYS), dropna=False, sort=True).ngroup().to_numpy()
     order = numpy.argsort(numbers, kind="stable")
-    columns = {name: values[name].to_numpy(dtype=object)[order] for name in (*KEYS, "unit", "step", "value")}
+    columns = {name: values[name].to_numpy(dtype=object)[order] for name in (*KEYS, "unit", "step", "seed", "value")}
     begins = numpy.flatnonzero(numpy.diff(numbers[order], prepend=-1))
     for begin, end in zip(begins, [*begins[1:], len(order)], strict=True):
         named = {name: plain_value(columns[name][begin]) for name in KEYS}
         of = slice(begin, end)
-        yield _Observed(named, columns["unit"][begin], columns["step"][of].tolist(), columns["value"][of].tolist())
+        steps, seeds, found = (columns[name][of].tolist() for name in ("step", "seed", "value"))
+        yield _Observed(named, columns["unit"][begin], steps, seeds, found)
 
 
 def _line(observed: _Observed, scores: ItemScores, samples: Any) -> Line:
@@ -135,11 +144,15 @@ def _line(observed: _Observed, scores: ItemScores, samples: Any) -> Line:
     repeats = [value for step in steps for value in samples.get((step, named["metric"]), ())]
     if len(values) == 1:
         found = _within(found, scores.interval(named["metric"], steps) or bootstrap_median(repeats))
+    low = found.low
+    if low is not None and not declared(named["metric"]).signed and min(values) >= 0:
+        low = max(low, 0.0)  # few seeds make Student's interval reach where no such number can be
     return {
-        **named, "unit": observed.unit, "value": found.estimate, "low": found.low, "high": found.high,
+        **named, "unit": observed.unit, "value": found.estimate, "low": low, "high": found.high,
         "interval": found.kind if found.low is not None else None, "seeds": len(values), "lowest": min(values),
         "highest": max(values), "samples": len(repeats), "difference": None, "difference_low": None,
         "difference_high": None, "p_value": None, "best": None, "tied": None, "steps": tuple(steps),
+        "by_seed": tuple(zip(observed.seeds, values, strict=True)),
     }  # fmt: skip
 
 
@@ -174,14 +187,14 @@ def _against_baseline(same: list[Line], baseline: str | None, scores: ItemScores
         line["p_value"] = p_value
 
 
-def _mark_best(same: list[Line], scores: ItemScores) -> None:
+def _mark_best(same: list[Line], scores: ItemScores, noise: Mapping[str, float]) -> None:
     if len(same) < 2 or declared(same[0]["metric"]).direction == "none":
         return
     choose = min if declared(same[0]["metric"]).direction == "lower" else max
     best = choose(same, key=lambda line: line["value"])
     for line in same:
         line["best"] = line is best
-        line["tied"] = line is best or is_tied(line, best, scores)
+        line["tied"] = line is best or within_noise(line, best, noise) or is_tied(line, best, scores)
 
 
 def compare(first: Line, second: Line, scores: ItemScores) -> tuple[Interval, float | None]:
@@ -194,13 +207,28 @@ def compare(first: Line, second: Line, scores: ItemScores) -> tuple[Interval, fl
     return Interval(first["value"] - second["value"], None, None, 1, "seeds"), None
 
 
+def within_noise(line: Line, best: Line, noise: Mapping[str, float]) -> bool:
+    """Whether two times differ by no more than two runs of the same thing may.
+
+    The repeats inside a run say nothing of what differs from process to process. ``noise`` does, the largest of the
+    machine where it has no such metric; ``ASSUMED_NOISE`` stands for it where nothing was measured.
+    """
+    if line["unit"] not in TIMES or min(line["value"], best["value"]) <= 0:
+        return False
+    share = noise.get(line["metric"], max(noise.values(), default=ASSUMED_NOISE))
+    allowed = 2 * share * math.sqrt(1 / line["seeds"] + 1 / best["seeds"])
+    return abs(math.log(line["value"] / best["value"])) <= allowed
+
+
 def is_tied(line: Line, best: Line, scores: ItemScores) -> bool:
     """Whether the difference to the best cannot be told from none.
 
-    Paired interval over items contains 0; without items the intervals overlap. In both cases runs whose seeds overlap
-    (lowest to highest) are tied too. Without any interval only the same value is tied.
+    Paired interval over items contains 0. In any case runs whose seeds do not differ are tied: the interval of the
+    difference paired by seed contains 0, or, of fewer than ``FEWEST_SEEDS``, they overlap from lowest to highest.
+    Without items such a pairing decides, else whether the intervals overlap; without any only the same value is tied.
     """
-    if min(line["seeds"], best["seeds"]) > 1 and _overlap(line, best, "lowest", "highest"):
+    same = _same_by_seed(line, best)
+    if same:
         return True
     metric = str(UNTRANSFORMED.get(line["metric"], line["metric"]))
     one, other = (scores.scores(metric, entry["steps"]) for entry in (line, best))
@@ -208,9 +236,27 @@ def is_tied(line: Line, best: Line, scores: ItemScores) -> bool:
         found, _ = difference(metric, one, other)
         if found is not None and found.low is not None:
             return bool(found.contains(0.0))
+    if same is False and len(_differences(line, best)) >= FEWEST_SEEDS:
+        return False
     if line["low"] is not None and best["low"] is not None:
         return _overlap(line, best, "low", "high")
     return bool(line["value"] == best["value"])
+
+
+def _same_by_seed(line: Line, best: Line) -> bool | None:
+    """Whether the seeds of two show no difference; None of single runs."""
+    if min(line["seeds"], best["seeds"]) < 2:
+        return None
+    differences = _differences(line, best)
+    if len(differences) < FEWEST_SEEDS:
+        return _overlap(line, best, "lowest", "highest")
+    found = mean_interval(differences)
+    return found is not None and bool(found.contains(0.0))
+
+
+def _differences(line: Line, best: Line) -> list[float]:
+    of_best = dict(best["by_seed"])
+    return [value - of_best[seed] for seed, value in line["by_seed"] if seed in of_best]
 
 
 def _overlap(first: Line, second: Line, low: str, high: str) -> bool:

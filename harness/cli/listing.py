@@ -26,7 +26,7 @@ def show_listing(found: dict[str, list[dict[str, Any]]]) -> None:
 
 def _lines(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     group = None
-    for item in found["techniques"]:
+    for item in sorted(found["techniques"], key=lambda one: one["group"]):
         if item["group"] != group:
             group = item["group"]
             yield f"\n{group}"

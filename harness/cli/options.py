@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.terminal import print
+
 app = typer.Typer(
     name="harness",
     no_args_is_help=True,
@@ -16,12 +18,23 @@ app = typer.Typer(
 )
 
 
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"harness {version('llm-technique-harness')}")
+        raise typer.Exit
+
+
 @app.callback()
 def before_a_command(
     plugin: Annotated[
         list[str] | None,
         typer.Option(metavar="MODULE_OR_FILE", help="add a technique or task that is not installed; repeatable"),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="print the version and exit")
+    ] = False,
 ) -> None:
     """Benchmark and compare LLM training and compression techniques."""
     for text in plugin or ():

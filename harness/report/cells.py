@@ -13,7 +13,10 @@ BEST, TIED = "best", "tied"
 INTERVALS = (
     "Brackets are 95 % intervals: over seeds (Student's t) where there are two or more, else over the items of the one "
     "run (bootstrap). A dash is a missing number. 'best' marks the best of the table's column, 'tied' what cannot "
-    "be told apart from it: the interval of the paired difference contains no difference, or the seeds overlap."
+    "be told apart from it: the interval of the difference, paired by item or by seed, contains none (two seeds: they "
+    "overlap); of "
+    "times also what two runs of the same thing may differ by (twice the noise of the machine's self-test, which is "
+    "taken for 10 % where none was measured)."
 )
 
 

@@ -24,7 +24,10 @@ HOW = (
     "the claimed side of 1, and not the figure. Contradicted: on the other side. Inconclusive: the interval contains "
     f"the figure or no effect, a ratio of times comes from fewer than {PAIRS} interleaved pairs of runs, or other "
     "ratios say the opposite. Where a claim speaks of larger models or of another kind of machine than were measured, "
-    "nothing is contradicted, and no more than its direction confirmed. What is predicted at scale is the memory "
+    "nothing is contradicted, and no more than its direction confirmed; a saying that names no size speaks of every "
+    "size, and one contradicts it. Over items and seeds the interval is the wider of the two; of two seeds it holds "
+    "both, which is less than 95 % of what further seeds would give. Judge wins: twice the share of prompts at which "
+    "a judge prefers the first side's answer, so that 1 is even, 2 always. What is predicted at scale is the memory "
     "model's arithmetic on a published shape, on GPUs; it decides nothing."
 )
 ORDER: tuple[Verdict, ...] = ("contradicted", "confirmed", "direction only", "inconclusive", "not testable here")

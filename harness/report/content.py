@@ -14,6 +14,7 @@ from harness.analyse.cells import CHAIN, GROUP, deciding, installation_of, items
 from harness.analyse.cost import making_cost
 from harness.analyse.history import Story, current, stories
 from harness.analyse.item_scores import ItemScores
+from harness.analyse.noise import between_runs
 from harness.analyse.selftest import SelfTest
 from harness.analyse.series import machine_of
 from harness.analyse.summary import Line, as_lines, plain_value, summarize
@@ -72,7 +73,8 @@ class Content:
     def summary(self) -> list[Line]:
         """The summary's lines."""
         table = summarize(self.frame, self.items, self.plan, baseline=self.baseline, installation=self.installation,
-                          scores=self.scores)  # fmt: skip
+                          scores=self.scores, noise=between_runs(self.self_test.noise if self.self_test else ()),
+                          )  # fmt: skip
         return as_lines(table)
 
     @cached_property

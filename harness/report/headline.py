@@ -100,7 +100,7 @@ def _quality(content: Content, which: Key, task: str, metric: str) -> str | None
         return None
     tied = [outcome for outcome, line in lines if line["tied"] and line is not best]
     about = f"{declared(metric).label.lower()} on {task}"
-    if any(content.is_baseline(outcome.key) for outcome in tied):
+    if best["method"] != content.baseline and any(content.is_baseline(outcome.key) for outcome in tied):
         return (
             f"No clear difference from the baseline in {about}: the best value is "
             f"{pretty(best['value'], best['unit'])} ({_name(best)}), and {content.baseline} is tied with it."
@@ -175,6 +175,12 @@ def _fastest(content: Content, which: Key) -> list[str]:
     if best is None:
         return []
     tied = [outcome for outcome, line in lines if line["tied"] and line is not best]
+    same = next((line for outcome, line in lines if line["tied"] and content.is_baseline(outcome.key)), best)
+    if best["method"] != content.baseline and same is not best:
+        return [
+            f"No method decodes clearly faster than the baseline{where}: {_name(best)} has {plain(best['value'], 3)} "
+            f"tokens/s and {_name(same)} {plain(same['value'], 3)}, which runs of the same thing may differ by."
+        ]
     if best["method"] == content.baseline:
         slower = [line for outcome, line in lines if not line["tied"]]
         note = f"; the slowest reaches {plain(min(line['value'] for line in slower), 3)}" if slower else ""

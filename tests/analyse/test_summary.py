@@ -144,6 +144,62 @@ def test_without_items_or_seeds_only_equal_values_are_tied(synthetic: ModuleType
     assert [bool(line(found, name, "loss")["tied"]) for name in "abc"] == [True, False, True]
 
 
+def speeds(synthetic: ModuleType, **methods: list[float]) -> list[dict[str, Any]]:
+    return [
+        synthetic.record("eval", name, task="generation_speed", seed=seed, metrics={"decode_tokens_per_second": value})
+        for name, values in methods.items() for seed, value in enumerate(values)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("noise", "tied"),
+    [
+        ({}, [True, True, False, False]),  # 10 % where nothing was measured: 28 % between two single runs
+        ({"decode_tokens_per_second": 0.01}, [True, False, False, False]),
+        ({"decode_tokens_per_second": 0.3}, [True, True, True, False]),
+        ({"wall_seconds": 0.3}, [True, True, True, False]),  # no such number was measured again: the largest of all
+    ],
+)
+def test_times_of_single_runs_are_tied_within_the_noise_between_runs(
+    synthetic: ModuleType, noise: dict[str, float], tied: list[bool]
+) -> None:
+    found = table(speeds(synthetic, a=[300.0], b=[240.0], c=[150.0], d=[100.0]), noise=noise)
+    marks = [line(found, name, "decode_tokens_per_second", "generation_speed")["tied"] for name in "abcd"]
+    assert [bool(mark) for mark in marks] == tied
+
+
+def test_more_runs_tell_smaller_differences_of_times(synthetic: ModuleType) -> None:
+    found = table(speeds(synthetic, a=[300.0] * 8, b=[250.0] * 8))
+    assert not line(found, "b", "decode_tokens_per_second", "generation_speed")["tied"]
+    assert line(table(speeds(synthetic, a=[300.0] * 2, b=[250.0] * 2)), "b", "decode_tokens_per_second",
+                "generation_speed")["tied"]  # fmt: skip
+
+
+def trained(synthetic: ModuleType, **methods: list[float]) -> list[dict[str, Any]]:
+    return [
+        synthetic.record("eval", name, task="perplexity", seed=seed, metrics={"loss": value})
+        for name, values in methods.items() for seed, value in enumerate(values)
+    ]  # fmt: skip
+
+
+def test_three_seeds_are_paired_and_two_must_lie_apart(synthetic: ModuleType) -> None:
+    """What a seed does to both sides says nothing of their difference."""
+    far, near = [2.00, 2.10, 2.20], [2.06, 2.161, 2.259]
+    assert not line(table(trained(synthetic, a=far, b=near, c=[9.0] * 3)), "b", "loss")["tied"], "the ranges overlap"
+    assert line(table(trained(synthetic, a=far, b=[2.26, 2.05, 2.15])), "b", "loss")["tied"]
+    assert line(table(trained(synthetic, a=far[:2], b=near[:2])), "b", "loss")["tied"]
+
+
+def test_few_seeds_give_no_interval_below_what_can_be(synthetic: ModuleType) -> None:
+    found = table([*speeds(synthetic, a=[80.0, 160.0]), *(
+        synthetic.record("eval", "a", task="preference", seed=seed, metrics={"preference_margin": value})
+        for seed, value in enumerate((0.1, 0.9))
+    )])  # fmt: skip
+    speed = line(found, "a", "decode_tokens_per_second", "generation_speed")
+    assert speed["low"] == 0.0 and speed["high"] > 160
+    assert line(found, "a", "preference_margin", "preference")["low"] < 0, "a margin can be negative"
+
+
 def test_other_models_and_hardware_are_not_compared(synthetic: ModuleType) -> None:
     records = [
         synthetic.record("eval", "base", task="perplexity", metrics={"loss": 2.0}),

@@ -62,6 +62,19 @@ def headlines(document: Document) -> str:
     return "\n".join(next(block for block in document.opening if isinstance(block, Bullets)).items)
 
 
+@pytest.mark.parametrize(("speed", "said"), [
+    (330.0, "No method decodes clearly faster than the baseline: lora at fp32 has 330 tokens/s and base at fp32 300"),
+    (900.0, "Fastest decoding: lora at fp32 with 900 tokens/s; nothing else is tied with it."),
+    (200.0, "No method decodes faster than the baseline (300 tokens/s; the slowest reaches 200)."),
+])  # fmt: skip
+def test_the_fastest_is_named_where_it_is_faster_than_noise(synthetic: ModuleType, speed: float, said: str) -> None:
+    records = [
+        synthetic.record("eval", name, task="generation_speed", metrics={"decode_tokens_per_second": value})
+        for name, value in (("base", 300.0), ("lora", speed))
+    ]
+    assert said in headlines(compose(content(records)))
+
+
 def test_markdown_is_the_golden_one(document: Document) -> None:
     path = GOLDEN / "README.md"
     text = markdown(document)
