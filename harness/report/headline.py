@@ -28,6 +28,7 @@ from harness.report.tokenizer_models import tokenizer_of
 from harness.report.vocabularies import cutting_in_words, premiums_in_words
 
 MOST_NAMED = 3
+CHANCE = 0.05  # of any of the comparisons that a best value was chosen from (Bonferroni)
 MOST_IN_ORDER = 12
 QUALITY = ("choice_accuracy", "classification_accuracy", "loss")
 # Over different tokenizers a loss per token says nothing.
@@ -104,6 +105,11 @@ def _quality(content: Content, which: Key, task: str, metric: str) -> str | None
         return (
             f"No clear difference from the baseline in {about}: the best value is "
             f"{pretty(best['value'], best['unit'])} ({_name(best)}), and {content.baseline} is tied with it."
+        )
+    if best["p_value"] is not None and best["p_value"] * (len(lines) - 1) > CHANCE:
+        return (
+            f"No clear difference from the baseline in {about}: {_name(best)} has the best value of {len(lines)}, "
+            f"{pretty(best['value'], best['unit'])}{_change(best, content)}, and the best of so many may be by chance."
         )
     if best["method"] == content.baseline:
         sentence = f"No method improved on the baseline in {about} ({pretty(best['value'], best['unit'])})"

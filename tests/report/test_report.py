@@ -75,6 +75,21 @@ def test_the_fastest_is_named_where_it_is_faster_than_noise(synthetic: ModuleTyp
     assert said in headlines(compose(content(records)))
 
 
+@pytest.mark.parametrize(("right", "said"), [
+    (6, "lora5 at fp32 has the best value of 7, 56.0 %"),
+    (20, "Best choice accuracy on choice: lora5 at fp32 with 70 %")
+])  # fmt: skip
+def test_the_best_of_many_is_not_taken_for_better_by_chance(synthetic: ModuleType, right: int, said: str) -> None:
+    def accuracy(method: str, correct: int) -> dict[str, Any]:
+        items = {"choice": {"item": list(range(100)), "correct": [1] * correct + [0] * (100 - correct)}}
+        return synthetic.record("eval", method, task="choice", metrics={"choice_accuracy": correct / 100}, items=items)
+
+    others = [accuracy(f"lora{place}", 49) for place in range(5)]
+    records = [accuracy("base", 50), *others, accuracy("lora5", 50 + right)]
+    text = headlines(compose(content(records)))
+    assert said in text and ("by chance" in text) is (right == 6)
+
+
 def test_markdown_is_the_golden_one(document: Document) -> None:
     path = GOLDEN / "README.md"
     text = markdown(document)
