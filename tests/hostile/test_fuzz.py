@@ -116,7 +116,7 @@ def samples(synthetic: ModuleType) -> list[dict[str, Any]]:
                 one["items"][column] = {name: values[:6] for name, values in one["items"][column].items()}
     real = [
         path
-        for path in sorted(ROOT.glob("results/*/*/*.json"))[::40]
+        for path in sorted(ROOT.glob("results/[!.]*/*/*.json"))[::40]
         if path.name != "plan.json" and path.parent.name != "nights"
     ]
     real = [json.loads(path.read_text()) for path in real if path.stat().st_size < 20_000]

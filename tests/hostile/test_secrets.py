@@ -193,7 +193,7 @@ def test_nothing_that_the_project_says_of_itself_is_masked() -> None:
 def test_committed_records_are_masked_nowhere() -> None:
     """Every record of this repository, as it would be written today: nothing of it looks like a secret."""
     root, seen = Path(__file__).parents[2] / "results", 0
-    for path in sorted(root.glob("*/*/*.json"))[::17]:
+    for path in sorted(root.glob("[!.]*/*/*.json"))[::17]:
         if path.parent.name != "nights" and path.name != "plan.json":
             record = read(path)
             assert redacted(record, {}) == record, path
