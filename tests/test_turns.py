@@ -15,7 +15,7 @@ class Room:
         self.threads: dict[str, threading.Thread] = {}
         self.leaves: dict[str, threading.Event] = {}
 
-    def comes(self, name: str, *, alone: bool = False) -> None:
+    def comes(self, name: str, *, alone: bool = False, waits: bool = False) -> None:
         entered, self.leaves[name] = threading.Event(), threading.Event()
 
         def stay() -> None:
@@ -28,7 +28,7 @@ class Room:
 
         self.threads[name] = threading.Thread(target=stay, daemon=True)
         self.threads[name].start()
-        entered.wait(0.3)
+        entered.wait(0.5 if waits else 20)
 
     def goes(self, name: str) -> None:
         self.leaves[name].set()
@@ -44,8 +44,8 @@ def test_a_quiet_one_waits_for_all_and_nobody_overtakes_it(room: Room) -> None:
     for name in ("a", "b"):
         room.comes(name)
     assert room.inside == {"a", "b"}
-    room.comes("quiet", alone=True)
-    room.comes("late")
+    room.comes("quiet", alone=True, waits=True)
+    room.comes("late", waits=True)
     assert room.inside == {"a", "b"}, "the quiet one waits, and the late one behind it"
     room.goes("a")
     room.goes("b")

@@ -32,8 +32,6 @@ COLUMNS = (
     *KEYS, "unit", "value", "low", "high", "interval", "seeds", "lowest", "highest", "samples",
     "difference", "difference_low", "difference_high", "p_value", "best", "tied", "steps", "by_seed",
 )  # fmt: skip
-
-
 TIMES = ("s", "token/s", "MB/s")  # units
 FEWEST_SEEDS = 3  # of which an interval paired by seed says something
 ASSUMED_NOISE = 0.1  # of a time, between runs of the same thing on a machine without a self-test
@@ -208,12 +206,12 @@ def compare(first: Line, second: Line, scores: ItemScores) -> tuple[Interval, fl
 
 
 def within_noise(line: Line, best: Line, noise: Mapping[str, float]) -> bool:
-    """Whether two times differ by no more than two runs of the same thing may.
+    """Whether two times of too few runs for a pairing differ by no more than two runs of the same thing may.
 
     The repeats inside a run say nothing of what differs from process to process. ``noise`` does, the largest of the
     machine where it has no such metric; ``ASSUMED_NOISE`` stands for it where nothing was measured.
     """
-    if line["unit"] not in TIMES or min(line["value"], best["value"]) <= 0:
+    if line["unit"] not in TIMES or min(line["value"], best["value"]) <= 0 or _paired(line, best) is not None:
         return False
     share = noise.get(line["metric"], max(noise.values(), default=ASSUMED_NOISE))
     allowed = 2 * share * math.sqrt(1 / line["seeds"] + 1 / best["seeds"])
@@ -227,8 +225,10 @@ def is_tied(line: Line, best: Line, scores: ItemScores) -> bool:
     difference paired by seed contains 0, or, of fewer than ``FEWEST_SEEDS``, they overlap from lowest to highest.
     Without items such a pairing decides, else whether the intervals overlap; without any only the same value is tied.
     """
-    same = _same_by_seed(line, best)
-    if same:
+    paired = _paired(line, best)
+    if paired is not None and paired.contains(0.0):
+        return True
+    if paired is None and min(line["seeds"], best["seeds"]) > 1 and _overlap(line, best, "lowest", "highest"):
         return True
     metric = str(UNTRANSFORMED.get(line["metric"], line["metric"]))
     one, other = (scores.scores(metric, entry["steps"]) for entry in (line, best))
@@ -236,27 +236,18 @@ def is_tied(line: Line, best: Line, scores: ItemScores) -> bool:
         found, _ = difference(metric, one, other)
         if found is not None and found.low is not None:
             return bool(found.contains(0.0))
-    if same is False and len(_differences(line, best)) >= FEWEST_SEEDS:
+    if paired is not None:
         return False
     if line["low"] is not None and best["low"] is not None:
         return _overlap(line, best, "low", "high")
     return bool(line["value"] == best["value"])
 
 
-def _same_by_seed(line: Line, best: Line) -> bool | None:
-    """Whether the seeds of two show no difference; None of single runs."""
-    if min(line["seeds"], best["seeds"]) < 2:
-        return None
-    differences = _differences(line, best)
-    if len(differences) < FEWEST_SEEDS:
-        return _overlap(line, best, "lowest", "highest")
-    found = mean_interval(differences)
-    return found is not None and bool(found.contains(0.0))
-
-
-def _differences(line: Line, best: Line) -> list[float]:
+def _paired(line: Line, best: Line) -> Interval | None:
+    """The difference paired by seed; None where both have fewer than ``FEWEST_SEEDS`` in common."""
     of_best = dict(best["by_seed"])
-    return [value - of_best[seed] for seed, value in line["by_seed"] if seed in of_best]
+    differences = [value - of_best[seed] for seed, value in line["by_seed"] if seed in of_best]
+    return mean_interval(differences) if len(differences) >= FEWEST_SEEDS else None
 
 
 def _overlap(first: Line, second: Line, low: str, high: str) -> bool:

@@ -14,9 +14,8 @@ INTERVALS = (
     "Brackets are 95 % intervals: over seeds (Student's t) where there are two or more, else over the items of the one "
     "run (bootstrap). A dash is a missing number. 'best' marks the best of the table's column, 'tied' what cannot "
     "be told apart from it: the interval of the difference, paired by item or by seed, contains none (two seeds: they "
-    "overlap); of "
-    "times also what two runs of the same thing may differ by (twice the noise of the machine's self-test, which is "
-    "taken for 10 % where none was measured)."
+    "overlap); of times of one or two runs also what runs of the same thing differ by (two standard errors, by the "
+    "noise of the machine's self-test, or by 10 % where none was measured)."
 )
 
 

@@ -106,13 +106,13 @@ def _quality(content: Content, which: Key, task: str, metric: str) -> str | None
             f"No clear difference from the baseline in {about}: the best value is "
             f"{pretty(best['value'], best['unit'])} ({_name(best)}), and {content.baseline} is tied with it."
         )
-    if best["p_value"] is not None and best["p_value"] * (len(lines) - 1) > CHANCE:
+    if best["method"] == content.baseline:
+        sentence = f"No method improved on the baseline in {about} ({pretty(best['value'], best['unit'])})"
+    elif best["p_value"] is not None and best["p_value"] * (len(lines) - 1) > CHANCE:
         return (
             f"No clear difference from the baseline in {about}: {_name(best)} has the best value of {len(lines)}, "
             f"{pretty(best['value'], best['unit'])}{_change(best, content)}, and the best of so many may be by chance."
         )
-    if best["method"] == content.baseline:
-        sentence = f"No method improved on the baseline in {about} ({pretty(best['value'], best['unit'])})"
     else:
         sentence = f"Best {about}: {_name(best)} with {pretty(best['value'], best['unit'])}{_change(best, content)}"
     chance = content.chance(best["steps"]) if metric == "choice_accuracy" else None
@@ -185,7 +185,7 @@ def _fastest(content: Content, which: Key) -> list[str]:
     if best["method"] != content.baseline and same is not best:
         return [
             f"No method decodes clearly faster than the baseline{where}: {_name(best)} has {plain(best['value'], 3)} "
-            f"tokens/s and {_name(same)} {plain(same['value'], 3)}, which runs of the same thing may differ by."
+            f"tokens/s and {_name(same)} {plain(same['value'], 3)}, which cannot be told apart."
         ]
     if best["method"] == content.baseline:
         slower = [line for outcome, line in lines if not line["tied"]]
