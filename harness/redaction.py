@@ -14,6 +14,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 MASK = "***"
+SHORT = 200  # characters of a text whose answer is remembered
 SHORTEST = 8  # characters of a variable's value that is looked for: a shorter one occurs by chance
 _JOINT = "\x1f"  # between the parts of a list, which are looked at together; white space to a regular expression
 
@@ -89,6 +90,16 @@ def redacted(value: Any, environment: Mapping[str, str] | None = None) -> Any:
 
 def redacted_text(text: str, own: Sequence[str] = ()) -> str:
     """One text, with the values ``own`` masked as well."""
+    return _masked_once(text, tuple(own)) if len(text) <= SHORT else _masked(text, own)
+
+
+@lru_cache(1 << 14)
+def _masked_once(text: str, own: tuple[str, ...]) -> str:
+    """Of a short text, of which plans and records are made: the same ones again and again."""
+    return _masked(text, own)
+
+
+def _masked(text: str, own: Sequence[str]) -> str:
     for secret in own:
         if secret in text:
             text = text.replace(secret, MASK)
@@ -140,9 +151,14 @@ def _walked(value: Any, own: Sequence[str]) -> Any:
 
 def _member(key: Any, item: Any, own: Sequence[str]) -> Any:
     """A value whose key says that it is a secret is one."""
-    if isinstance(item, str) and item and isinstance(key, str) and re.search(rf"(?i)(?:^|[_.-])(?:{_WORDS})$", key):
+    if isinstance(item, str) and item and isinstance(key, str) and _is_name_of_one(key):
         return MASK
     return _walked(item, own)
+
+
+@lru_cache(4096)
+def _is_name_of_one(key: str) -> bool:
+    return re.search(rf"(?i)(?:^|[_.-])(?:{_WORDS})$", key) is not None
 
 
 def _texts(parts: Sequence[str], own: Sequence[str]) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.cli.terminal import print
+from harness.cli.terminal import print, print_json
 from harness.errors import StoreError, UsageError
 from harness.plan.plan import Plan
 from harness.plan.sources import ModelSource, hub_word
@@ -76,7 +77,7 @@ def show_rows(results: Path, suite: str | None, csv: str | None, parquet: Path |
     if csv is not None:
         _give_csv(frame, csv)
     if as_json:
-        print(frame.to_json(orient="records", date_format="iso").replace("##[", "#\\u0023["))
+        print_json(json.loads(frame.to_json(orient="records", date_format="iso")), indent=None)
     elif csv is None:
         _show_summary(frame)
 

@@ -13,7 +13,7 @@ import sys
 from typing import Any, TextIO
 
 from harness.plain_text import clean, inert, one_line
-from harness.redaction import redacted_text, values_of
+from harness.redaction import redacted, redacted_text, values_of
 
 LONGEST_ERROR = 2000
 
@@ -24,9 +24,9 @@ def print(*values: object, sep: str = " ", end: str = "\n", file: TextIO | None 
 
 
 def print_json(value: Any, indent: int | None = 1) -> None:
-    """A value as JSON, which reads back as it was."""
-    text = json.dumps(value, indent=indent)
-    _write(_shown(text).replace("##[", "#\\u0023["), "\n", None, False)
+    """A value as JSON, which reads back as it was, with secrets masked."""
+    text = json.dumps(redacted(value), indent=indent)
+    _write(clean(text).replace("##[", "#\\u0023["), "\n", None, False)
 
 
 def print_commands(lines: list[str]) -> None:
