@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness import catalogue
+from harness.cli.listing import describe_all
 from harness.contract import Adapter, Task
 from harness.errors import UsageError
 
@@ -52,6 +53,22 @@ def test_unknown_names_are_answered_with_the_nearest():
         catalogue.adapter_class("lorra")
     with pytest.raises(UsageError, match="unknown task 'perplexty'; did you mean 'perplexity'"):
         catalogue.task_class("perplexty")
+
+
+def test_what_is_listed_can_be_named():
+    """A technique, a task or a whole group; nothing else, and nothing more."""
+    def names(*wanted):
+        found = describe_all(wanted)
+        return [item["name"] for kind in ("techniques", "tasks") for item in found[kind]]
+
+    assert names("lora") == ["lora"]
+    assert names("perplexity", "int8") == ["int8", "perplexity"]
+    files = sorted(path.stem for path in ROOT.glob("adapters/finetuning/*.py") if path.stem[0] != "_")
+    assert names("finetuning") == files
+    assert names("tasks") == list(catalogue.task_names())
+    assert names() == [*catalogue.adapter_names(), *catalogue.task_names()]
+    with pytest.raises(UsageError, match="unknown technique, task or group 'lorra'; did you mean 'lora'"):
+        names("lora", "lorra")
 
 
 def test_a_registered_technique_is_found_and_is_no_task():

@@ -34,6 +34,7 @@ COLUMNS = (
 )  # fmt: skip
 TIMES = ("s", "token/s", "MB/s")  # units
 FEWEST_SEEDS = 3  # of which an interval paired by seed says something
+NORMAL_WIDTH = 2 * 1.96  # standard errors from end to end of a 95 % interval
 ASSUMED_NOISE = 0.1  # of a time, between runs of the same thing on a machine without a self-test
 
 
@@ -203,6 +204,17 @@ def compare(first: Line, second: Line, scores: ItemScores) -> tuple[Interval, fl
         if found is not None:
             return found, p_value
     return Interval(first["value"] - second["value"], None, None, 1, "seeds"), None
+
+
+def chance_of_no_difference(line: Line) -> float | None:
+    """Two-sided p-value of a line's difference from the baseline: McNemar's where there is one, else by its interval.
+
+    By the interval: of a normal distribution as wide. None where there is neither.
+    """
+    if line["p_value"] is not None or line["difference_low"] is None:
+        return None if line["p_value"] is None else float(line["p_value"])
+    width = line["difference_high"] - line["difference_low"]
+    return math.erfc(NORMAL_WIDTH * abs(line["difference"]) / width / math.sqrt(2)) if width > 0 else None
 
 
 def within_noise(line: Line, best: Line, noise: Mapping[str, float]) -> bool:

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness import catalogue
 from harness.cli.terminal import print
 from harness.contract import Adapter, Modifier, Task
+from harness.errors import UsageError, did_you_mean
+
+TASKS = "tasks"
 
 
-def describe_all() -> dict[str, list[dict[str, Any]]]:
-    """Describe everything that a suite may name, without importing anything heavy."""
-    return {
+def describe_all(wanted: Sequence[str] = ()) -> dict[str, list[dict[str, Any]]]:
+    """Describe everything that a suite may name, or what is named or in a group that is named.
+
+    Nothing heavy is imported. A name that is neither is refused with the nearest one.
+    """
+    found = {
         "techniques": [_technique(name) for name in catalogue.adapter_names()],
         "tasks": [_task(name) for name in catalogue.task_names()],
+    }
+    groups = {item["name"]: {item["name"], item["group"]} for item in found["techniques"]}
+    groups |= {item["name"]: {item["name"], TASKS} for item in found["tasks"]}
+    known = set().union(*groups.values())
+    for name in wanted:
+        if name not in known:
+            near = did_you_mean(name, known)
+            raise UsageError(f"unknown technique, task or group {name!r}{near or '; see `harness list`'}")
+    asked = set(wanted)
+    return {
+        kind: [item for item in items if not asked or asked & groups[item["name"]]] for kind, items in found.items()
     }
 
 
@@ -32,7 +49,8 @@ def _lines(found: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
             yield f"\n{group}"
         yield from (f"  {item['name']}: {item['summary']}", f"      {item['source']}")
         yield from _parameter_lines(item["parameters"])
-    yield "\ntasks"
+    if found["tasks"]:
+        yield f"\n{TASKS}"
     for item in found["tasks"]:
         yield from (f"  {item['name']}: {item['summary']}", f"      measures {', '.join(item['metrics'])}")
         yield from _parameter_lines(item["parameters"])

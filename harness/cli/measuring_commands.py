@@ -25,6 +25,7 @@ def plan_command(
     """Show what a suite would run here, what is done already, and what is skipped with the reason."""
     from harness.cli.planning import planned, write_jobs
     from harness.cli.tables import show_plan
+    from harness.results.store import Store
 
     made = planned(suite, results, isolation)
     if job_files is not None:
@@ -32,7 +33,7 @@ def plan_command(
     elif as_json:
         print_json(made.to_dict())
     else:
-        show_plan(made)
+        show_plan(made, Store(results).measured_elsewhere(made.suite.name))
 
 
 @app.command("run")

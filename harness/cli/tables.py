@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.cli.terminal import print, print_json
+from harness.cli.terminal import print, print_masked, print_masked_json
 from harness.errors import StoreError, UsageError
 from harness.plan.plan import Plan
 from harness.plan.sources import ModelSource, hub_word
+from harness.redaction import redacted_text, values_of
 
 SHOWN_UNREADABLE = 5
 
 
-def show_plan(plan: Plan) -> None:
-    """Print the steps of a plan in the order in which they would run, with the reasons of what is skipped."""
+def show_plan(plan: Plan, elsewhere: Sequence[str] = ()) -> None:
+    """Print the steps of a plan in the order in which they would run, with the reasons of what is skipped.
+
+    ``elsewhere``: the other installations of which there are records, which are nothing that is done here.
+    """
     print(f"{plan.suite.name}: {plan.suite.question}" if plan.suite.question else plan.suite.name)
     for step in plan.steps:
         what = step.coordinates["task"] or step.operation
@@ -39,6 +44,8 @@ def show_plan(plan: Plan) -> None:
     )
     if plan.waiting:
         print(f"{len(plan.waiting)} more cells wait for {len(plan.trials)} trials that choose their parameters")
+    for one in elsewhere:
+        print(f"measured elsewhere: `harness report {plan.suite.name} --installation {one}` shows what came out")
 
 
 def missing_in_words(plan: Plan) -> list[str]:
@@ -65,6 +72,7 @@ def doubts_in_words(plan: Plan) -> list[str]:
 def show_rows(results: Path, suite: str | None, csv: str | None, parquet: Path | None, *, as_json: bool) -> None:
     """Print or write the rows of one suite or of all."""
     from harness.results.rows import load, to_parquet
+    from harness.results.spreadsheet import with_texts
 
     if not results.is_dir():
         raise UsageError(f"results folder {results} does not exist; run a suite first")
@@ -74,12 +82,20 @@ def show_rows(results: Path, suite: str | None, csv: str | None, parquet: Path |
         raise UsageError(f"no records in {results}{f' for suite {suite!r}' if suite else ''}; run a suite first")
     if parquet is not None:
         to_parquet(frame, parquet)
+    own = values_of(os.environ)
+    frame = with_texts(frame, lambda text: redacted_text(text, own))
     if csv is not None:
         _give_csv(frame, csv)
     if as_json:
-        print_json(json.loads(frame.to_json(orient="records", date_format="iso")), indent=None)
+        print_masked_json(f"[{','.join(_rows_as_json(frame))}]")
     elif csv is None:
         _show_summary(frame)
+
+
+def _rows_as_json(frame: Any) -> Iterator[str]:
+    """Each row as an object, its numbers to the last digit."""
+    columns = [frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in frame.columns]
+    return (json.dumps(dict(zip(frame.columns, row, strict=True))) for row in zip(*columns, strict=True))
 
 
 def _give_csv(frame: Any, csv: str) -> None:
@@ -93,7 +109,7 @@ def _give_csv(frame: Any, csv: str) -> None:
         return
     text = io.StringIO()
     to_csv(frame, text)
-    print(text.getvalue(), end="")
+    print_masked(text.getvalue())
 
 
 def warn_unreadable(lines: Sequence[str]) -> None:

@@ -25,7 +25,16 @@ def print(*values: object, sep: str = " ", end: str = "\n", file: TextIO | None 
 
 def print_json(value: Any, indent: int | None = 1) -> None:
     """A value as JSON, which reads back as it was, with secrets masked."""
-    text = json.dumps(redacted(value), indent=indent)
+    print_masked_json(json.dumps(redacted(value), indent=indent))
+
+
+def print_masked(text: str) -> None:
+    """Text that is made of masked parts: to look for secrets in a hundred megabytes as a whole takes minutes."""
+    _write(inert(clean(text)), "", None, False)
+
+
+def print_masked_json(text: str) -> None:
+    """JSON that is made of masked parts."""
     _write(clean(text).replace("##[", "#\\u0023["), "\n", None, False)
 
 

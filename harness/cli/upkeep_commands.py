@@ -42,11 +42,16 @@ def clean_command(
 
 
 @app.command("list")
-def list_command(as_json: AsJson = False) -> None:
-    """Show every technique and task with its parameters, defaults and source."""
+def list_command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="techniques, tasks or groups; if not given, all")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every technique and task with its parameters, defaults and source, or those that are named."""
     from harness.cli.listing import describe_all, show_listing
 
-    found = describe_all()
+    found = describe_all(names or [])
     if as_json:
         print_json(found)
     else:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from harness.analyse.size import shrinkage
-from harness.analyse.summary import Line
+from harness.analyse.summary import Line, chance_of_no_difference
 from harness.metrics import metric as declared
 from harness.report.alignment import alignment_in_words
 from harness.report.compression import by_divergence
@@ -108,7 +108,7 @@ def _quality(content: Content, which: Key, task: str, metric: str) -> str | None
         )
     if best["method"] == content.baseline:
         sentence = f"No method improved on the baseline in {about} ({pretty(best['value'], best['unit'])})"
-    elif best["p_value"] is not None and best["p_value"] * (len(lines) - 1) > CHANCE:
+    elif (by_chance := chance_of_no_difference(best)) is not None and by_chance * (len(lines) - 1) > CHANCE:
         return (
             f"No clear difference from the baseline in {about}: {_name(best)} has the best value of {len(lines)}, "
             f"{pretty(best['value'], best['unit'])}{_change(best, content)}, and the best of so many may be by chance."

@@ -118,6 +118,14 @@ class Store:
         """The folders of a suite that hold records, one for each installation; its nights lie beside them."""
         return [path for path in _folders(self.root / suite) if path.name != NIGHTS]
 
+    def measured_elsewhere(self, suite: str) -> list[str]:
+        """The other installations of which there are records of a suite here."""
+        own = self.known_installation()
+        return [
+            folder.name for folder in self.installations(suite)
+            if folder.name != own and any(_RECORD_NAME.fullmatch(path.name) for path in folder.iterdir())
+        ]
+
     def records(self, suite: str) -> Records:
         """Read every record of a suite, of every installation, in a fixed order.
 

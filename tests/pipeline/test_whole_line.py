@@ -62,6 +62,15 @@ def test_from_suite_to_report_and_a_second_run_runs_nothing(harness, suite: Path
     for method in ("base", "int8", "lora(rank=4) &gt; int8"):
         assert method in page.read_text()
 
+    own = (tmp_path / "results" / ".cache" / "installation").read_text().strip()
+    told = harness("plan", str(suite)).stdout
+    assert "0 to run, 13 done already" in told and "measured elsewhere" not in told
+    (tmp_path / "results" / ".cache" / "installation").write_text("0123456789ab")
+    told = harness("plan", str(suite)).stdout
+    assert "13 to run, 0 done already" in told
+    assert told.splitlines()[-1].startswith(f"measured elsewhere: `harness report small --installation {own}`")
+    (tmp_path / "results" / ".cache" / "installation").write_text(own)
+
     rows = list(csv.DictReader(io.StringIO(harness("rows", "--csv", "-").stdout)))
     measured = [row for row in rows if row["metric"] == "kl_divergence" and row["method"] == "int8"]
     assert [float(row["value"]) for row in measured] == [pytest.approx(divergence)]

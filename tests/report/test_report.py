@@ -90,6 +90,24 @@ def test_the_best_of_many_is_not_taken_for_better_by_chance(synthetic: ModuleTyp
     assert said in text and ("by chance" in text) is (right == 6)
 
 
+@pytest.mark.parametrize(("better", "said"), [
+    (0.3, "lora5 at fp32 has the best value of 7, 0.997"),
+    (1.0, "Best loss per token on perplexity: lora5 at fp32 with 0.99"),
+])  # fmt: skip
+def test_the_lowest_loss_of_many_is_not_taken_for_lower_by_chance(
+    synthetic: ModuleType, better: float, said: str
+) -> None:
+    """The interval of the difference from the baseline is without 0 in both: of seven that is to be expected of one."""
+    def loss(method: str, less: float) -> dict[str, Any]:
+        nll = [100.0 - less + (0 if method == "base" else (-1) ** item) for item in range(60)]
+        items = {"perplexity": {"item": list(range(60)), "nll": nll, "tokens": [100] * 60}}
+        return synthetic.record("eval", method, task="perplexity", metrics={"loss": sum(nll) / 6000}, items=items)
+
+    others = [loss(f"lora{place}", -1.0) for place in range(5)]
+    text = headlines(compose(content([loss("base", 0.0), *others, loss("lora5", better)])))
+    assert said in text and ("by chance" in text) is (better == 0.3)
+
+
 def test_markdown_is_the_golden_one(document: Document) -> None:
     path = GOLDEN / "README.md"
     text = markdown(document)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from pathlib import Path
 from types import ModuleType
@@ -9,6 +11,7 @@ from types import ModuleType
 import pandas
 import pytest
 
+from harness.cli.tables import show_rows
 from harness.errors import StoreError, UsageError
 from harness.results import load
 from harness.results.rows import COLUMNS, compact, frame_of, read_parquet, rows_of, to_csv, to_parquet
@@ -183,3 +186,24 @@ def test_importing_results_loads_no_pandas() -> None:
 
     code = "import sys, harness.results, harness.results.record; sys.exit('pandas' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("how", ["csv", "json"])
+def test_what_is_printed_is_every_row_to_the_last_digit(
+    tmp_path: Path, synthetic: ModuleType, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    numbers = [8.4123456789012e-14, 0.1 + 0.2, 1e22, -3.0, 5e-324]
+    samples = {"decode_tokens_per_second": numbers}
+    made = synthetic.record("eval", "base", metrics={"loss": numbers[0]}, samples=samples)
+    folder = tmp_path / "synthetic" / synthetic.INSTALLATION
+    folder.mkdir(parents=True)
+    (folder / f"{made['record']}.json").write_text(json.dumps(made))
+    show_rows(tmp_path, None, "-" if how == "csv" else None, None, as_json=how == "json")
+    told = capsys.readouterr().out
+    found = list(csv.DictReader(io.StringIO(told))) if how == "csv" else json.loads(told)
+    of = [row for row in found if row["metric"] == "decode_tokens_per_second" and row["sample"] not in ("", None)]
+    assert [float(row["value"]) for row in of] == numbers
+    assert [float(row["value"]) for row in found if row["metric"] == "loss"] == [numbers[0]]
+    assert len(found) == len(load(tmp_path)) and list(found[0]) == list(COLUMNS)
+    missing = next(row for row in found if row["metric"] == "status")["value"]
+    assert missing == ("" if how == "csv" else None)
