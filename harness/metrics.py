@@ -29,10 +29,16 @@ class Metric:
         """Whether it can be below zero."""
         return self.name in _SIGNED
 
+    @property
+    def most(self) -> float | None:
+        """What it cannot exceed: a share of a whole, 1."""
+        return 1.0 if self.unit == "share" and self.name not in _OF_ANOTHER else None
+
 
 _SIGNED = frozenset({
     "lm_eval_mcc", "preference_margin", "judge_reward", "training_reward", "kl_from_reference", "meter_overhead_share",
 })  # fmt: skip
+_OF_ANOTHER = frozenset({"meter_overhead_share", "supervisor_cpu_share", "contention_share"})  # shares that may exceed 1
 _DECLARED = (
     # quality
     Metric("loss", "nats/token", "lower", "Loss per token", "Mean negative log-likelihood of the scored tokens."),

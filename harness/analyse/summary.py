@@ -143,11 +143,12 @@ def _line(observed: _Observed, scores: ItemScores, samples: Any) -> Line:
     repeats = [value for step in steps for value in samples.get((step, named["metric"]), ())]
     if len(values) == 1:
         found = _within(found, scores.interval(named["metric"], steps) or bootstrap_median(repeats))
-    low = found.low
-    if low is not None and not declared(named["metric"]).signed and min(values) >= 0:
-        low = max(low, 0.0)  # few seeds make Student's interval reach where no such number can be
+    low, high, of = found.low, found.high, declared(named["metric"])
+    if low is not None and high is not None:  # few seeds make Student's interval reach where no such number can be
+        low = max(low, 0.0) if not of.signed and min(values) >= 0 else low
+        high = high if of.most is None else min(high, of.most)
     return {
-        **named, "unit": observed.unit, "value": found.estimate, "low": low, "high": found.high,
+        **named, "unit": observed.unit, "value": found.estimate, "low": low, "high": high,
         "interval": found.kind if found.low is not None else None, "seeds": len(values), "lowest": min(values),
         "highest": max(values), "samples": len(repeats), "difference": None, "difference_low": None,
         "difference_high": None, "p_value": None, "best": None, "tied": None, "steps": tuple(steps),

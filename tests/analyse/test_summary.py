@@ -201,6 +201,15 @@ def test_few_seeds_give_no_interval_below_what_can_be(synthetic: ModuleType) -> 
     assert line(found, "a", "preference_margin", "preference")["low"] < 0, "a margin can be negative"
 
 
+def test_few_seeds_give_no_share_above_the_whole(synthetic: ModuleType) -> None:
+    found = table([
+        synthetic.record("eval", "a", task="perplexity", seed=seed, metrics={"top1_agreement": value, "loss": value})
+        for seed, value in enumerate((0.98, 0.992))
+    ])  # fmt: skip
+    assert line(found, "a", "top1_agreement")["high"] == 1.0
+    assert line(found, "a", "loss")["high"] > 1.0
+
+
 def test_other_models_and_hardware_are_not_compared(synthetic: ModuleType) -> None:
     records = [
         synthetic.record("eval", "base", task="perplexity", metrics={"loss": 2.0}),
