@@ -38,7 +38,7 @@ class Metric:
 _SIGNED = frozenset({
     "lm_eval_mcc", "preference_margin", "judge_reward", "training_reward", "kl_from_reference", "meter_overhead_share",
 })  # fmt: skip
-_OF_ANOTHER = frozenset({"meter_overhead_share", "supervisor_cpu_share", "contention_share"})  # shares that may exceed 1
+_OF_ANOTHER = frozenset({"meter_overhead_share", "supervisor_cpu_share", "contention_share"})  # not of one whole
 _DECLARED = (
     # quality
     Metric("loss", "nats/token", "lower", "Loss per token", "Mean negative log-likelihood of the scored tokens."),
