@@ -410,7 +410,8 @@ class Adapter:
     parameters: an instance then has its own. ``ends`` says why nothing can follow what it makes, in words that go on
     from its name; ``refuses`` names parts that it cannot start from (``peft``: adapters that are not merged).
     ``revision`` is raised when a technique starts to do something else under the same parameters, so that its earlier
-    records count no more. The plan reads all of these without importing anything heavy.
+    records count no more. ``fills_sequences`` is False of one whose training does not read its data to the budget's
+    sequence length. The plan reads all of these without importing anything heavy.
     """
 
     summary: ClassVar[str] = ""
@@ -426,6 +427,7 @@ class Adapter:
     ends: ClassVar[str | None] = None
     refuses: ClassVar[frozenset[str]] = frozenset()
     revision: ClassVar[int] = 0
+    fills_sequences: ClassVar[bool] = True
     architectures: ClassVar[frozenset[str]] = frozenset()
     view: str | None = None
     Params: ClassVar[type] = NoParams
@@ -435,6 +437,10 @@ class Adapter:
 
     def skip(self, precision: str, hardware: Hardware) -> str | None:
         """Return why this technique makes no sense at this precision on this hardware, or None."""
+        return None
+
+    def declines(self, setup: TrainingSetup, hardware: Hardware) -> str | None:
+        """Return why this technique cannot train as its modifiers made the set-up, whatever its steps, or None."""
         return None
 
     def holds(self, model: Held) -> Held | None:
@@ -485,6 +491,13 @@ class Modifier(Adapter):
     """
 
     precision: str | None = None
+
+    def unfit(self, technique: Adapter, kind: str, architecture: str | None, hardware: Hardware) -> str | None:
+        """Return why this cannot be had where ``technique`` trains a model of ``kind``, or None.
+
+        ``architecture`` is the name of one that the harness makes models of, None for a model that is given.
+        """
+        return None
 
     def modify(self, setup: TrainingSetup) -> TrainingSetup:
         """Return the changed setup; ``UsageError`` where it cannot be changed so. Pure: no import, no side effect."""

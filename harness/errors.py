@@ -74,6 +74,14 @@ class StepError(HarnessError):
     """Something that ends one step; its text becomes the record's reason."""
 
 
+class BeyondContext(StepError):
+    """Sequences are longer than the model's ``context``, in tokens."""
+
+    def __init__(self, length: int, context: int) -> None:
+        super().__init__(f"sequence_length {length} is longer than the model's context of {context}")
+        self.context = context
+
+
 class DoesNotFit(StepError):
     """Not enough memory on the device; the record's status is ``out_of_memory``."""
 

@@ -291,7 +291,8 @@ _DECLARED = (
     ),
     Metric(
         "loaded_memory_bytes", "B", "lower", "Resident when loaded",
-        "Resident memory after the model was opened and before it was used, less the runtime memory.",
+        "After the model was opened and before it was used: resident memory less the runtime memory; where a GPU is in "
+        "use what tensors take on it (torch.cuda.memory_allocated).",
     ),
     Metric(
         "key_value_bytes", "B", "lower", "Key-value cache",
@@ -312,15 +313,15 @@ _DECLARED = (
     ),
     Metric(
         "cuda_peak_allocated_bytes", "B", "lower", "GPU peak allocated",
-        "torch.cuda.max_memory_allocated, reset per span.",
+        "torch.cuda.max_memory_allocated, reset per span, without the validation and comparison inside a training.",
     ),
     Metric(
         "cuda_peak_reserved_bytes", "B", "lower", "GPU peak reserved",
-        "torch.cuda.max_memory_reserved, reset per span.",
+        "torch.cuda.max_memory_reserved, the same way.",
     ),
     Metric(
         "cuda_peak_active_bytes", "B", "lower", "GPU peak active",
-        "active_bytes.all.peak of torch.cuda.memory_stats.",
+        "active_bytes.all.peak of torch.cuda.memory_stats, the same way.",
     ),
     Metric(
         "cuda_alloc_retries", "1", "lower", "GPU allocator retries",
@@ -360,7 +361,8 @@ _DECLARED = (
     ),
     Metric(
         "communication_seconds", "s", "lower", "Communication per step",
-        "Seconds of collectives per optimiser step, as the backend reports them in two profiled warm-up steps.",
+        "Seconds of collectives per optimiser step in two profiled warm-up steps, of the process that takes longest: "
+        "of gloo as the backend reports them, of NCCL its kernels' time on the GPU.",
     ),
     # frontier
     Metric(

@@ -80,7 +80,8 @@ def with_adapters_of(model: Any, folder: Path) -> Any:
     """Put the adapters that PEFT saved in ``folder`` on a live model, unmerged."""
     from peft import PeftModel
 
-    from harness.models import bottleneck as _registered  # noqa: F401
+    if _kind_of_adapters(folder) == "BOTTLENECK":  # which PEFT does not know before, and which needs aenum
+        from harness.models import bottleneck as _registered  # noqa: F401
 
     return PeftModel.from_pretrained(model, str(folder))
 
@@ -222,6 +223,13 @@ def _say_once(package: str) -> None:
 
     for name in (package, *(name for name in logging.root.manager.loggerDict if name.startswith(f"{package}."))):
         logging.getLogger(name).addFilter(first_time)
+
+
+def _kind_of_adapters(folder: Path) -> str:
+    """PEFT's name of the method whose adapters lie in ``folder``."""
+    import json
+
+    return str(json.loads((folder / "adapter_config.json").read_text()).get("peft_type"))
 
 
 def _quantization_of(path: Path) -> dict[str, Any]:

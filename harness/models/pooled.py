@@ -134,6 +134,10 @@ def below_head(backbone: Any, precision: str, facts: dict[str, Any]) -> Any:
             """What transformers' ``Trainer`` calls."""
             self.reader().activation_checkpointing_enable(**options)
 
+        def gradient_checkpointing_enable(self, **options: Any) -> None:
+            """What it called before it renamed the argument, and its models the method."""
+            self.reader().gradient_checkpointing_enable(**options)
+
         def score(self, input_ids: Any, attention_mask: Any) -> Any:
             """Logits of each sequence, [sequences, classes] or [sequences, 1]."""
             states = self.reader()(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state

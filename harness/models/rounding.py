@@ -64,10 +64,10 @@ def from_grid(codes: Any, scales: Any, zeros: Any) -> Any:
 
 def pack(codes: Any, bits: int) -> Any:
     """Codes as one stream of bits in uint8, the lowest bit of each first, the last byte filled with zeros."""
-    flat = codes.flatten()
-    stream = (flat[:, None] >> torch.arange(bits, dtype=torch.uint8)) & 1
+    flat, eight = codes.flatten(), torch.arange(8, dtype=torch.uint8, device=codes.device)
+    stream = (flat[:, None] >> eight[:bits]) & 1
     stream = functional.pad(stream.flatten(), (0, -stream.numel() % 8)).view(-1, 8)
-    return (stream << torch.arange(8, dtype=torch.uint8)).sum(1, dtype=torch.uint8)
+    return (stream << eight).sum(1, dtype=torch.uint8)
 
 
 def unpack(packed: Any, bits: int, count: int) -> Any:

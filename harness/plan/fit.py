@@ -78,9 +78,10 @@ class Fit:
         key = (stage.call, state)
         if key not in self._states:
             self._states[key] = _misfit(stage, state)
-        return self._states[key] or (_view(stage.call, data) if stage.operations else None)
+        reason = self._states[key] or (_view(stage.call, data) if stage.operations else None)
+        return reason or _unfit(stage, state, where)
 
-    def setup(self, stage: ResolvedStage, budget: Budget | None, precision: str) -> str | None:
+    def setup(self, stage: ResolvedStage, budget: Budget | None, precision: str, where: Hardware) -> str | None:
         """Return why the modifiers of a stage that trains cannot change its set-up as asked, or None."""
         if budget is None or not isinstance(stage.call.params, TrainingParams):
             return None
@@ -90,7 +91,7 @@ class Fit:
                 setup = _modified(modifier, setup)
         except UsageError as error:
             return str(error)
-        return None
+        return stage.call.adapter.declines(setup, where)
 
     def task(self, task: ResolvedTask, state: State, data: DataSource) -> str | None:
         """Return why ``task`` cannot score a checkpoint like ``state``, or None."""
@@ -174,6 +175,16 @@ def _misfit(stage: ResolvedStage, state: State) -> str | None:
         return f"{name} cannot start from {what}, which the stage before it leaves"
     if lacking := sorted(adapter.takes - state.parts - ({"model"} if blank else set())):
         return f"{name} needs the part '{lacking[0]}', which neither the model nor an earlier stage gives"
+    return None
+
+
+def _unfit(stage: ResolvedStage, state: State, where: Hardware) -> str | None:
+    """Why a modifier of the stage cannot be had for such a model."""
+    for modifier in stage.modifiers:
+        assert isinstance(modifier.adapter, Modifier)
+        known = stage.call.adapter, state.kind_with_weights, state.architecture, where
+        if reason := modifier.adapter.unfit(*known):
+            return reason
     return None
 
 

@@ -146,6 +146,8 @@ def _training(
     setup = plain_setup(stage.call.params, budget, precision, 1)
     for modifier in stage.modifiers:
         setup = modifier.adapter.modify(setup)  # type: ignore[attr-defined]
+    if reason := stage.call.adapter.declines(setup, hardware):
+        raise UsageError(reason)
     if setup.micro_batch_size % hardware.ranks:
         raise UsageError(f"{hardware.ranks} ranks do not divide a micro-batch of {setup.micro_batch_size} sequences")
     return predict_training(held, setup, hardware)

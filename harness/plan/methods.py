@@ -288,6 +288,12 @@ class Resolver:
                     f"'{call.name}' is a technique of its own, not a modifier: chain it with '>'",
                     text=source, column=_column(source, call.name),
                 )  # fmt: skip
+        names = [call.name for call in rest]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise MethodError(
+                f"'{twice}' is added to one stage twice: give it once, or a list of values for a method of each",
+                text=source, column=_column(source, twice),
+            )  # fmt: skip
         text = " + ".join(call.text for call in (first, *rest))
         if text not in self._stages:
             self._stages[text] = ResolvedStage(first, tuple(rest), text, first.kind.operations())

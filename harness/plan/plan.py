@@ -19,6 +19,7 @@ from harness.plan.fit import Fit, State
 from harness.plan.machine import Machine, this_machine
 from harness.plan.memory import Doubts
 from harness.plan.methods import ResolvedMethod, ResolvedStage, ResolvedTask
+from harness.plan.probing import unprobed
 from harness.plan.sources import DataSource, ModelSource, hub_word
 from harness.plan.steps import DONE, RUNNABLE, SKIPPED, Step, step_id
 from harness.plan.suite import Suite, Sweep, collector_paused
@@ -315,7 +316,7 @@ class Builder:
             others += [(key, node.last)] if node.last is not None else []
         for operation in stage.operations:
             budget = stage.budget(terms.budget, terms.share) if operation == "train" else None
-            reason = reason or self.fit.setup(stage, budget, place.precision)
+            reason = reason or self.fit.setup(stage, budget, place.precision, place.hardware)
             reads_data = stage.call.adapter.view is not None
             step = self._step(
                 place, operation, method, None, seed, budget, last, None, tuple(others), reads_data,
@@ -383,7 +384,8 @@ class Builder:
         budget = stage.budget(terms.budget, terms.share)
         if budget is None:
             reason = reason or f"{task.name} measures training, and {stage.call.name} does not train"
-        reason = reason or self.fit.setup(stage, budget, place.precision)
+        reason = reason or unprobed(task.name, stage, before.state, place.hardware)
+        reason = reason or self.fit.setup(stage, budget, place.precision, place.hardware)
         return self._step(
             place, "eval", method, task, seed, budget, before.last, None, (), stage.call.adapter.view is not None,
             method.text, reason,

@@ -15,7 +15,12 @@ NO_SPACE_STATUS = 74  # exit status of a worker that could not write its record 
 _SPACE_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
 _UNITS = {"": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _ASKED = re.compile(r"tried? to allocate (?P<amount>[\d.]+)\s*(?P<unit>bytes|[KMGT]iB)", re.IGNORECASE)
-_MEMORY_TEXTS = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory")
+_MEMORY_TEXTS = (
+    "DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory",
+    # What takes memory of a GPU beside torch's allocator: the runtime itself, its libraries, Triton's kernels.
+    "CUDA error: out of memory", "CUDA driver error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED", "Triton Error [CUDA]: out of memory",
+)  # fmt: skip
 
 
 class Interrupted(BaseException):

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,19 +78,36 @@ def cuda() -> Any | None:
     return module if module is not None and module.is_initialized() else None
 
 
-def cuda_peaks() -> CudaPeaks | None:
-    """Peaks over all devices since the last reset, summed over devices; None without a GPU in use. Resets them."""
+def cuda_devices(module: Any, only: int | None = None) -> Sequence[int]:
+    """The GPUs to look at: all that there are, or ``only`` that of one rank (to look at another would open it)."""
+    return range(module.device_count()) if only is None else (only,)
+
+
+def cuda_peaks(only: int | None = None) -> CudaPeaks | None:
+    """Peaks since the last reset, summed over devices, or of ``only`` one; None without a GPU in use. Resets them.
+
+    None too where a GPU has failed and tells nothing more: what is worth telling is that failure.
+    """
     module = cuda()
     if module is None:
         return None
     peaks = {"allocated_bytes": 0, "reserved_bytes": 0, "active_bytes": 0, "alloc_retries": 0}
-    for device in range(module.device_count()):
-        stats = module.memory_stats(device)
-        for name in ("allocated", "reserved", "active"):
-            peaks[f"{name}_bytes"] += int(stats.get(f"{name}_bytes.all.peak", 0))
-        peaks["alloc_retries"] += int(stats.get("num_alloc_retries", 0))
-        module.reset_peak_memory_stats(device)
+    try:
+        for device in cuda_devices(module, only):
+            stats = module.memory_stats(device)
+            for name in ("allocated", "reserved", "active"):
+                peaks[f"{name}_bytes"] += int(stats.get(f"{name}_bytes.all.peak", 0))
+            peaks["alloc_retries"] += int(stats.get("num_alloc_retries", 0))
+            module.reset_peak_memory_stats(device)
+    except RuntimeError:
+        return None
     return peaks
+
+
+def cuda_held_bytes(only: int | None = None) -> int | None:
+    """Bytes that tensors take on all GPUs now, or on ``only`` one; None without a GPU in use."""
+    module = cuda()
+    return None if module is None else sum(int(module.memory_allocated(one)) for one in cuda_devices(module, only))
 
 
 def _proportional_bytes(pid: int) -> int:

@@ -17,13 +17,15 @@ from harness.errors import InvalidMeasurement
 from harness.metrics import metric as declared
 from harness.run import memory
 from harness.run.contention import compare, usage
+from harness.run.failures import one_line
 from harness.run.gpu_work import SHORTEST_SECONDS, DeviceClock, GpuState, as_observed, energy, states
 from harness.run.steps import LOSS_ENDS, RATES, Steps
 from harness.run.timeline import BESIDE_THE_WORK, Timeline
 
 # Spans that the worker itself needs, or that look at the work from outside: their memory is not the technique's.
 NOT_THE_WORK = BESIDE_THE_WORK | {"start", "import", "seal", "inspect"}
-POWERED = frozenset({"train", "generate"})  # the work whose energy is told
+TRAINING = frozenset({"train"})
+POWERED = TRAINING | {"generate"}  # the work whose energy is told
 CLOCKS_DIFFER = 0.02  # share by which a GPU's events may exceed the clock around them
 CONTENTION = ("contention_share", "supervisor_cpu_share")
 _CUDA_METRICS = {
@@ -37,15 +39,16 @@ _CUDA_METRICS = {
 class Meter:
     """Implements ``harness.contract.Meter``. ``started`` is the worker's first instruction, on the monotonic clock.
 
-    ``alone`` is False in one of several processes that train together: the others are no contention.
+    ``alone`` is False in one of several processes that train together: the others are no contention. ``gpu`` is then
+    the one that is its own: to look at another's would open it here too.
     """
 
     def __init__(
         self, *, started: float | None = None, log: Path | None = None, supervisors: tuple[int, ...] = (),
-        alone: bool = True,
+        alone: bool = True, gpu: int | None = None,
     ) -> None:  # fmt: skip
         self._before = usage(supervisors)  # takes its time where there are GPUs: that is of the start
-        self.timeline = Timeline(started=started)
+        self.timeline = Timeline(started=started, gpu=gpu)
         self.steps = Steps()
         self.points: list[dict[str, float]] = []
         self.metrics: dict[str, float] = {}
@@ -57,6 +60,8 @@ class Meter:
         self.runtime_memory_bytes = 0
         self._log = log
         self._alone = alone
+        self._gpu = gpu
+        self._powered = 0
         self._supervisors = supervisors
         self._step: tuple[float, float, str] | None = None
         self._device = DeviceClock()
@@ -65,23 +70,29 @@ class Meter:
 
     @contextlib.contextmanager
     def span(self, name: str) -> Iterator[None]:
-        """Attribute the time and the peak memory of the block to ``name``."""
-        _synchronize()
-        before = self._gpu_states(name)
+        """Attribute the time and the peak memory of the block to ``name``.
+
+        Of a training within a training (the operation's span around the loop's) the energy is the inner one's.
+        """
+        self._synchronize()
+        before, powered = self._gpu_states(name), self._powered
         self.timeline.enter(name)
         began = self.timeline.now()
         try:
             yield
-            _synchronize()
+            self._synchronize()
+        except BaseException:
+            self.timeline.close_within(name)
+            raise
         finally:
             seconds = self.timeline.now() - began
             self.timeline.leave(name)
-        if before:
+        if before and self._powered == powered:
             self._gpu_work(before, self._gpu_states(name), seconds)
 
     def step_begin(self) -> None:
         """Start the clock of one optimiser step."""
-        _synchronize()
+        self._synchronize()
         name = self.timeline.current() or ""
         self._step = (self.timeline.now(), self.timeline.inner_seconds(name), name)
         self._device.begin()
@@ -92,7 +103,7 @@ class Meter:
             raise InvalidMeasurement("an optimiser step was ended that had not begun")
         began, inner, name = self._step
         self._device.end(whole=self.timeline.inner_seconds(name) == inner)
-        _synchronize()
+        self._synchronize()
         seconds = self.timeline.now() - began - (self.timeline.inner_seconds(name) - inner)
         self._step = None
         self.steps.add(seconds, tokens, nonpadding_tokens, loss_tokens)
@@ -156,9 +167,11 @@ class Meter:
         self._before_training = memory.resident_bytes() - held_bytes
 
     def model_loaded(self) -> None:
-        """Note what an opened model keeps resident, above the interpreter and its libraries."""
+        """Note what an opened model takes: on GPUs, where one is in use, else above interpreter and libraries."""
         memory.return_free_memory()
-        self.metric("loaded_memory_bytes", max(0, memory.resident_bytes() - self.runtime_memory_bytes))
+        on_gpus = memory.cuda_held_bytes(self._gpu)
+        resident = max(0, memory.resident_bytes() - self.runtime_memory_bytes)
+        self.metric("loaded_memory_bytes", resident if on_gpus is None else on_gpus)
 
     def take_over(
         self, within: str, spans: Sequence[Mapping[str, Any]], steps: Mapping[str, Sequence[Any]],
@@ -223,7 +236,12 @@ class Meter:
 
     def _device_seconds(self) -> dict[str, float]:
         """Median of the counted steps' seconds by CUDA events; ``InvalidMeasurement`` where both clocks disagree."""
-        found = list(zip(self._device.seconds(), self.steps.seconds, strict=False))[self.steps.warmup() :]
+        try:
+            told = self._device.seconds()
+        except RuntimeError as error:  # after an error a GPU answers nothing but that: the step says how it ended
+            self.flag(one_line(f"the GPU's own step times could not be read: {error}"))
+            return {}
+        found = list(zip(told, self.steps.seconds, strict=False))[self.steps.warmup() :]
         pairs = [(device, wall) for device, wall in found if device is not None]
         if not pairs:
             return {}
@@ -234,8 +252,12 @@ class Meter:
         return {"cuda_step_seconds": statistics.median(one for one, _ in pairs)}
 
     def _gpu_states(self, name: str) -> dict[str, GpuState]:
-        """What the GPUs say before or after a span that is worth it; it takes its time in a span of its own."""
-        if name not in POWERED or self.timeline.is_within(POWERED) or not self._alone or memory.cuda() is None:
+        """What the GPUs say before or after a span that is worth it; it takes its time in a span of its own.
+
+        What is generated within a training is a part of that.
+        """
+        is_part = name not in TRAINING and self.timeline.is_within(TRAINING)
+        if name not in POWERED or is_part or not self._alone or memory.cuda() is None:
             return {}
         self.timeline.enter("inspect")
         try:
@@ -244,6 +266,7 @@ class Meter:
             self.timeline.leave("inspect")
 
     def _gpu_work(self, before: dict[str, GpuState], after: dict[str, GpuState], seconds: float) -> None:
+        self._powered += 1
         self.observe("gpu_state", as_observed(after))
         joules = energy(before, after)
         if joules is not None and seconds >= SHORTEST_SECONDS:
@@ -261,11 +284,11 @@ class Meter:
         self.metrics["peak_memory_bytes"] = peak
         self.metrics["peak_memory_rise_bytes"] = max(0, peak - self.runtime_memory_bytes)
         if self._before_training is not None and (training := self.timeline.spans.get("train")) is not None:
-            on_gpu = training.own_cuda_bytes
-            measured = training.own_peak_bytes - self._before_training if on_gpu is None else on_gpu
-            self.metrics["training_memory_bytes"] = max(0, measured)
+            on_gpu = training.own_cuda
+            rise = training.own_peak_bytes - self._before_training
+            self.metrics["training_memory_bytes"] = max(0, rise if on_gpu is None else on_gpu["allocated_bytes"])
         for field, name in _CUDA_METRICS.items():
-            values = [span.cuda[field] for span in work if span.cuda is not None]
+            values = [span.own_cuda[field] for span in work if span.own_cuda is not None]
             if values:
                 self.metrics[name] = max(values)
 
@@ -279,6 +302,13 @@ class Meter:
         for text in found.flags():
             self.flag(text)
 
+    def _synchronize(self) -> None:
+        """Wait for the GPU, where one is in use, so that its work falls into the span that asked for it."""
+        module = memory.cuda()
+        if module is not None:
+            for device in memory.cuda_devices(module, self._gpu):
+                module.synchronize(device)
+
     def _finite(self, what: str, value: float) -> float:
         """Return a finite number as float; otherwise the whole measurement is invalid, whatever the caller catches."""
         number = float(value)
@@ -286,14 +316,6 @@ class Meter:
             self.invalid = f"{what} is {number}"
             raise InvalidMeasurement(self.invalid)
         return number
-
-
-def _synchronize() -> None:
-    """Wait for the GPU, where one is in use, so that its work falls into the span that asked for it."""
-    module = memory.cuda()
-    if module is not None:
-        for device in range(module.device_count()):
-            module.synchronize(device)
 
 
 def _plain(value: Any) -> Any:

@@ -9,8 +9,8 @@ import importlib
 import random
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -21,6 +21,7 @@ from harness.contract import Adapter, Budget, Checkpoint, Dataset, Hardware, Job
 from harness.errors import DataError, NotInstalled, StepError
 from harness.parameters import build_params
 from harness.run.meter import Meter
+from harness.run.server import gpu_unopened
 
 
 class NoData:
@@ -83,10 +84,18 @@ def _plugins(job: Mapping[str, Any]) -> tuple[Any, Any, list[Any]]:
     names = [name for plugin in (adapter, task, *modifiers) for name in _imports(plugin, job["operation"])]
     if lacking := missing_packages(dict.fromkeys(names)):
         raise NotInstalled("; ".join(lacking))
-    for name in names:
-        importlib.import_module(name)
+    forks = task is not None and task.measures_training and job["hardware"]["device"] == "cuda"
+    _import(names, forks=forks)
     _seed(int(job.get("seed") or 0), needs_torch=(job.get("model") or {}).get("kind") != "none")
     return adapter, task, modifiers
+
+
+def _import(names: Sequence[str], *, forks: bool) -> None:
+    """Import all but what opens a GPU, where the work ``forks``: such a one is left to the forked process."""
+    with gpu_unopened() if forks else nullcontext(()) as left_out:
+        for name in names:
+            if name not in left_out:
+                importlib.import_module(name)
 
 
 def _imports(plugin: Any, operation: str) -> tuple[str, ...]:

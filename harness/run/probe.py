@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Budget, Dataset, Probe
-from harness.errors import InvalidMeasurement
+from harness.errors import BeyondContext, InvalidMeasurement
 from harness.run import memory
 from harness.run.failures import status_of
 from harness.run.meter import Meter
@@ -35,6 +35,8 @@ BYTES_PER_TOKEN = 16
 STRETCHED = {
     "instructions": "answer", "labels": "text", "choices": "prompt", "text_to_text": "target", "pairs": "chosen",
 }  # fmt: skip
+# What comes before it, of the same sequence.
+PROMPTS = {"instructions": "prompt", "text_to_text": "source", "pairs": "prompt"}
 # What a probe tells of what it measured, beside its peak.
 TOLD = ("training_memory_bytes", "predicted_memory_bytes")
 # A few steps take seconds; where a library waits for ever for a thread that it could not make, nothing more comes.
@@ -45,7 +47,8 @@ class Excerpt:
     """A little of a data set, in which every sequence can be as long as the budget's: no probe reads a whole corpus.
 
     Of running text the first documents that hold enough; of any other view as many items as the budget's steps take,
-    the texts of ``STRETCHED`` fields made of several items' so that no sequence ends before its length.
+    the texts of ``STRETCHED`` fields made of several items' so that no sequence ends before its length. Where these
+    come behind a prompt it is the shortest, since an item whose prompt leaves them no room would be left out.
     """
 
     def __init__(self, whole: Dataset, budget: Budget) -> None:
@@ -66,7 +69,21 @@ class Excerpt:
             return list(_as_long_as(found, count * self.sequence_bytes))
         field = STRETCHED[name]
         long = "\n".join(_as_long_as([str(item[field]) for item in found], self.sequence_bytes))
-        return [{**found[index % len(found)], field: long} for index in range(count)]
+        return [{**item, field: long} for item in _with_room(name, found, count)]
+
+
+def _with_room(view: str, found: Sequence[Mapping[str, Any]], count: int) -> list[Mapping[str, Any]]:
+    """Items of a view to be stretched: ``count``, and of pairs as many of each half, since a stage may read either."""
+    if view not in PROMPTS:
+        return [found[index % len(found)] for index in range(count)]
+    by_prompt = sorted(found, key=lambda item: len(str(item[PROMPTS[view]])))
+    if view != "pairs":
+        return by_prompt[:1] * count
+    from harness.training.preferences import HALVES, in_half
+
+    sound = [item for item in by_prompt if item["prompt"] and str(item["rejected"]).strip()]
+    of_halves = (next((item for item in sound if in_half(item, half)), None) for half in HALVES[:2])
+    return [item for item in of_halves if item is not None for _ in range(count)]
 
 
 def _as_long_as(texts: Sequence[str], size: int) -> Iterator[str]:
@@ -80,14 +97,12 @@ def _as_long_as(texts: Sequence[str], size: int) -> Iterator[str]:
 
 def libraries() -> None:
     """Import what a training would: a limit is on what it takes above its libraries, in whatever way it was started."""
-    from harness.run.server import OPEN_A_GPU, PRELOAD
+    from harness.run.server import PRELOAD, gpu_unopened
 
-    on_a_gpu = os.environ.get("CUDA_VISIBLE_DEVICES") != ""
-    for name in PRELOAD:
-        if on_a_gpu and name in OPEN_A_GPU:
-            continue
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
+    with gpu_unopened():
+        for name in PRELOAD:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
 
 
 def probe(
@@ -142,16 +157,18 @@ def _train(job: Mapping[str, Any], folder: Path, budget: Budget, memory_bytes: i
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         set_process_option(PR_SET_PDEATHSIG, signal.SIGKILL)
-        meter, status, reason = Meter(alone=False), "done", None
+        meter, status, reason, more = Meter(alone=False), "done", None, dict[str, float]()
         if memory_bytes is not None:
             _limit(memory_bytes, job["hardware"]["device"])
         try:
             _train_within({**job, "operation": "train", "task": None}, folder, budget, meter)
+        except BeyondContext as error:
+            status, reason, more = "beyond_context", str(error), {"context": error.context}
         except BaseException as error:
             traceback.print_exc()
             status, reason = status_of(error)
         resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-        told = {"status": status, "reason": reason, **_measured(meter)}
+        told = {"status": status, "reason": reason, **_measured(meter, more)}
         (folder / "told.json").write_text(json.dumps(told))
     except BaseException:
         traceback.print_exc()
@@ -181,12 +198,12 @@ def _limit(memory_bytes: int, device: str) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (now + memory_bytes, resource.RLIM_INFINITY))
 
 
-def _measured(meter: Meter) -> dict[str, Any]:
+def _measured(meter: Meter, more: Mapping[str, float]) -> dict[str, Any]:
     """What a probe tells: its peak is that over all spans, on a GPU the device's, else above the beginning."""
     found = meter.finish()
     metrics = found["metrics"]
     peak = int(metrics.get("cuda_peak_allocated_bytes") or metrics["peak_memory_rise_bytes"])
-    kept = {name: metrics[name] for name in TOLD if name in metrics}
+    kept = {name: metrics[name] for name in TOLD if name in metrics} | dict(more)
     observed = {name: value for name, value in found["observed"].items() if name == "predicted_memory"}
     return {"peak_bytes": peak, "metrics": kept, "observed": observed}
 

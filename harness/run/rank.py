@@ -9,6 +9,7 @@ import time
 
 _FIRST_INSTRUCTION = time.perf_counter()
 
+import importlib  # noqa: E402
 import json  # noqa: E402
 import logging  # noqa: E402
 import os  # noqa: E402
@@ -24,6 +25,7 @@ from harness.results.record import write_file  # noqa: E402
 from harness.run.failures import status_of  # noqa: E402
 from harness.run.meter import Meter  # noqa: E402
 from harness.run.operation import prepared  # noqa: E402
+from harness.run.probe import libraries  # noqa: E402
 from harness.run.processes import PR_SET_PDEATHSIG, set_process_option  # noqa: E402
 
 
@@ -33,10 +35,11 @@ def main(job_path: str) -> int:
     job = json.loads(Path(job_path).read_text())
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     rank = int(os.environ["RANK"])
-    meter = Meter(started=_FIRST_INSTRUCTION, log=Path(job["log"]), alone=False)
+    gpu = int(os.environ["LOCAL_RANK"]) if job["hardware"]["device"] == "cuda" else None
+    meter = Meter(started=_FIRST_INSTRUCTION, log=Path(job["log"]), alone=False, gpu=gpu)
     found: dict[str, Any] = {"rank": rank, "status": "done", "reason": None}
     try:
-        found["checkpoint"] = _as_json(_train(job, meter, rank))
+        found["checkpoint"] = _as_json(_train(job, meter, rank, gpu))
     except BaseException as error:
         traceback.print_exc()
         found["status"], found["reason"] = status_of(error)
@@ -47,9 +50,14 @@ def main(job_path: str) -> int:
     return 0 if found["status"] == "done" else 1
 
 
-def _train(job: Mapping[str, Any], meter: Meter, rank: int) -> Checkpoint:
+def _train(job: Mapping[str, Any], meter: Meter, rank: int, gpu: int | None) -> Checkpoint:
+    """Train on the rank's own GPU, if any, having imported what a forked worker has: their memory is then alike."""
+    with meter.span("import"):
+        libraries()
     with prepared(job, meter, Path(job["output"]), rank=rank) as (adapter, _, request):
         with meter.span("train"):
+            if gpu is not None:
+                importlib.import_module("torch").cuda.set_device(gpu)
             made: Checkpoint = adapter.train(request)
         return made
 

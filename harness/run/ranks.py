@@ -2,7 +2,8 @@
 
 Every rank runs the adapter's own ``train`` under a meter of its own and tells it in a file (``harness.run.rank``). The
 first rank's spans, curve and observations become the step's; tokens are summed, losses averaged, an optimiser step is
-as slow as its slowest rank, and peaks of memory are the largest of a rank, with every rank's beside them.
+as slow as its slowest rank, and communication and peaks of memory are the largest of a rank, with every rank's beside
+them.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ EXIT_CODES = "exit_codes.json"
 LARGEST = (
     "peak_memory_bytes", "peak_memory_rise_bytes", "runtime_memory_bytes", "training_memory_bytes",
     "rank_parameter_bytes", "rank_gradient_bytes", "rank_optimizer_bytes", "cuda_peak_allocated_bytes",
-    "cuda_peak_reserved_bytes", "cuda_peak_active_bytes",
+    "cuda_peak_reserved_bytes", "cuda_peak_active_bytes", "communication_seconds",
 )  # fmt: skip
 # Ranks of one machine meet here, whatever its name resolves to.
 HOST = "127.0.0.1"
@@ -117,10 +118,9 @@ def _take_over(meter: Meter, found: Sequence[Mapping[str, Any]]) -> None:
         },
     }
     each = [
-        {"rank": rank, **{name: one["metrics"][name] for name in (*LARGEST, "communication_seconds")
-                          if name in one["metrics"]}}
+        {"rank": rank, **{name: one["metrics"][name] for name in LARGEST if name in one["metrics"]}}
         for rank, one in enumerate(found)
-    ]  # fmt: skip
+    ]
     observed = {**first["observed"], "ranks": each}
     flags = [flag for one in found for flag in one["flags"]]
     curve = [

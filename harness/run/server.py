@@ -4,8 +4,9 @@ Started by the launcher with the thread environment already set. It never runs a
 worker forked after that hangs. It reaps everything that a worker leaves behind. When its launcher dies it ends all of
 them first, those in sessions of their own too, and then itself.
 
-Protocol, JSON lines: ``{"fork": JOB}`` or ``{"spawn": JOB, "python": PATH}`` in; ``{"ready": [...]}``,
-``{"pid": N}`` and ``{"pid": N, "status": CODE or -SIGNAL, "strays": N}`` out. One worker at a time.
+Protocol, JSON lines: ``{"fork": JOB}`` or ``{"spawn": JOB, "python": PATH}`` in; ``{"ready": [...]}`` or
+``{"stopped": REASON}``, ``{"pid": N}`` and ``{"pid": N, "status": CODE or -SIGNAL, "strays": N}`` out. One worker at a
+time.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ from __future__ import annotations
 import contextlib
 import gc
 import importlib
+import importlib.abc
 import json
 import os
 import select
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import Any, NoReturn
 
 from harness.run.pages import Range, map_again, resident_file_ranges
@@ -43,6 +47,7 @@ PRELOAD = (
 OPEN_A_GPU = ("bitsandbytes",)
 # What the worker's own plumbing imports; paid once here.
 _PLUMBING = ("harness.run.worker", "harness.models.checkpoint", "harness.models.inspect", "harness.training.seeding")
+EXIT_GPU_IS_OPEN = 76
 
 
 def serve(preload: list[str]) -> None:
@@ -53,11 +58,16 @@ def serve(preload: list[str]) -> None:
         return
     set_process_option(PR_SET_CHILD_SUBREAPER, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    loaded = [name for name in preload if _import(name)]
-    for name in _PLUMBING if preload else _PLUMBING[:1]:
-        _import(name)
-    if preload:
-        importlib.import_module("harness.run.environment").soft_facts()
+    with gpu_unopened():
+        loaded = [name for name in preload if _import(name)]
+        for name in _PLUMBING if preload else _PLUMBING[:1]:
+            _import(name)
+        if preload:
+            importlib.import_module("harness.run.environment").soft_facts()
+    if gpu_is_open():
+        reason = "a library that the server imported opened a GPU, which no worker forked from it could use"
+        _reply(replies, {"stopped": f"{reason}: use --isolation spawn, which forks none"})
+        sys.exit(EXIT_GPU_IS_OPEN)
     gc.collect()
     gc.freeze()
     _library_pages.extend(resident_file_ranges() if preload else ())
@@ -72,6 +82,61 @@ def serve(preload: list[str]) -> None:
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         _end_children()
+
+
+@contextlib.contextmanager
+def gpu_unopened() -> Iterator[tuple[str, ...]]:
+    """Where a GPU can be seen, let nothing import what would open it, so that a fork can; the names left out.
+
+    Other libraries import such a one "where it is there" (PEFT does bitsandbytes): they get ``ImportError``. To those
+    that only ask whether it is installed it is there, so that none remembers the contrary.
+    """
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        yield ()
+        return
+    refusal = _Refusal()
+    sys.meta_path.insert(0, refusal)
+    try:
+        yield OPEN_A_GPU
+    finally:
+        sys.meta_path.remove(refusal)
+
+
+class _Refusal(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds what opens a GPU and refuses to load it."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """What the other finders find, with this loader; None of any other module."""
+        if fullname not in OPEN_A_GPU:
+            return None
+        others = (finder for finder in sys.meta_path if finder is not self)
+        found = next(filter(None, (finder.find_spec(fullname, path, target) for finder in others)), None)
+        if found is not None:
+            found.loader = self
+        return found
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """Always ``ImportError``."""
+        raise ImportError(f"{spec.name} would open a GPU, which no process forked from this one could use")
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Never reached."""
+
+
+def gpu_is_open() -> bool:
+    """Whether torch could not use a GPU in a process that is forked now. Only a fork knows: asking the CUDA runtime how
+    many GPUs there are is enough to spoil it.
+    """
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    if cuda is None or os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return False
+    child = os.fork()
+    if child == 0:
+        os._exit(bool(getattr(cuda, "_is_in_bad_fork", bool)()))
+    spoilt = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+    return spoilt or bool(cuda.is_initialized())
 
 
 class _LauncherGone(BaseException):

@@ -114,6 +114,8 @@ class Service:
         message = self.receive(seconds)
         while message is not None and "status" in message:  # of a worker that nobody waits for any more
             message = self.receive(seconds)
+        if message is not None and "stopped" in message:
+            raise ServerGone(message["stopped"])
         if message is None or key not in message:
             self._process.kill()
             raise ServerGone(f"the server that starts workers did not answer within {seconds:.0f} s")

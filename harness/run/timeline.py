@@ -23,23 +23,26 @@ UNEXPLAINED_SECONDS = 0.05
 class Span:
     """Everything under one name: self seconds, and the peak of memory while it was open (its inner spans included).
 
-    ``own_peak_bytes`` (and ``own_cuda_bytes``, allocated on GPUs) is the peak while the span was the current one, so
-    that preparing data inside a training span is not taken for memory of the training.
+    ``own_peak_bytes`` and ``own_cuda`` are the peaks while the span was the current one, so that preparing data or an
+    evaluation inside a training span is not taken for memory of the training.
     """
 
     name: str
     seconds: float = 0.0
     peak_memory_bytes: int = 0
     own_peak_bytes: int = 0
-    own_cuda_bytes: int | None = None
+    own_cuda: dict[str, int] | None = None
     cuda: dict[str, int] | None = None
 
     def raise_peaks(self, peak: int, cuda: dict[str, int] | None) -> None:
         """Take over larger peaks (of the allocator's retries too: a counter of the process, so its largest reading)."""
         self.peak_memory_bytes = max(self.peak_memory_bytes, peak)
-        if cuda is not None:
-            old = self.cuda or dict.fromkeys(cuda, 0)
-            self.cuda = {name: max(old[name], value) for name, value in cuda.items()}
+        self.cuda = _larger(self.cuda, cuda)
+
+    def raise_own_peaks(self, peak: int, cuda: dict[str, int] | None) -> None:
+        """The same of the time in which this span was the current one."""
+        self.own_peak_bytes = max(self.own_peak_bytes, peak)
+        self.own_cuda = _larger(self.own_cuda, cuda)
 
     def as_record(self) -> dict[str, Any]:
         """The span as the record holds it."""
@@ -47,14 +50,24 @@ class Span:
         return {"name": self.name, "seconds": self.seconds, "peak_memory_bytes": peak, "cuda": self.cuda}
 
 
+def _larger(old: dict[str, int] | None, new: dict[str, int] | None) -> dict[str, int] | None:
+    """Of each value the larger one."""
+    if old is None or new is None:
+        return new if old is None else old
+    return {name: max(old[name], value) for name, value in new.items()}
+
+
 class Timeline:
     """Spans by name, in the order in which they were first opened.
 
-    ``started`` is a moment before the timeline itself: what lies between the two is the span ``start``.
+    ``started`` is a moment before the timeline itself: what lies between the two is the span ``start``. ``gpu`` is the
+    one that is looked at, where it is not all of them.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter, started: float | None = None) -> None:
-        self._clock = clock
+    def __init__(
+        self, clock: Callable[[], float] = time.perf_counter, started: float | None = None, gpu: int | None = None
+    ) -> None:
+        self._clock, self._gpu = clock, gpu
         self.started = clock() if started is None else started
         self.spans: dict[str, Span] = {}
         self._open: list[Span] = []
@@ -107,6 +120,11 @@ class Timeline:
         while self._open:
             self.leave(self._open[-1].name)
 
+    def close_within(self, name: str) -> None:
+        """Close what an error left open inside the innermost span ``name``."""
+        while self.is_within(frozenset({name})) and self.current() != name:
+            self.leave(self._open[-1].name)
+
     def inner_seconds(self, name: str) -> float:
         """Self seconds of all spans but ``name`` so far, the running one included (what a step's clock leaves out)."""
         running = self._clock() - self._mark
@@ -131,11 +149,8 @@ class Timeline:
             self._open[-1].seconds += now - self._mark
         self._mark = now
         if self._open:
-            peak, cuda = memory.peak_bytes() + memory.children_bytes(), memory.cuda_peaks()
-            current = self._open[-1]
-            current.own_peak_bytes = max(current.own_peak_bytes, peak)
-            if cuda is not None:
-                current.own_cuda_bytes = max(current.own_cuda_bytes or 0, cuda["allocated_bytes"])
+            peak, cuda = memory.peak_bytes() + memory.children_bytes(), memory.cuda_peaks(self._gpu)
+            self._open[-1].raise_own_peaks(peak, cuda)
             for span in self._open:
                 span.raise_peaks(peak, cuda)
         self.can_reset = memory.reset_peak() and self.can_reset

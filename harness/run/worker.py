@@ -30,6 +30,7 @@ from harness.run.log import stop_file, tail  # noqa: E402
 from harness.run.meter import Meter  # noqa: E402
 from harness.run.operation import perform  # noqa: E402
 from harness.run.processes import PR_SET_PDEATHSIG, parents, set_process_option  # noqa: E402
+from harness.run.server import gpu_unopened  # noqa: E402
 
 EXIT_NOT_DONE = 1
 EXIT_NO_RECORD = 3
@@ -75,7 +76,7 @@ def _outcome(job: Mapping[str, Any], meter: Meter) -> tuple[str, str | None]:
 
     try:
         signal.signal(signal.SIGTERM, stop)
-        with meter.span("import"):
+        with meter.span("import"), gpu_unopened():  # a task that measures training forks from here
             for name in (job.get("context") or {}).get("preload", ()):
                 with contextlib.suppress(ImportError):
                     importlib.import_module(name)

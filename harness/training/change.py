@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import Checkpoint, Job, TrainingSetup
-from harness.errors import StepError
+from harness.errors import BeyondContext, StepError
 from harness.models.fresh import fresh_model, with_weights
 from harness.models.inspect import describe_model
 from harness.models.loading import load_merged, load_model
@@ -68,8 +68,8 @@ def open_or_make(
 ) -> Any:  # fmt: skip
     """The model that a stage trains: what ``start`` holds, or of an architecture alone one with fresh weights.
 
-    It is loaded as ``change`` asks; ``headless`` leaves the language-modelling head out. ``StepError`` where the
-    sequences to come are longer than its context.
+    It is loaded as ``change`` asks; ``headless`` leaves the language-modelling head out. ``BeyondContext`` where
+    the sequences to come are longer than its own.
     """
     if start.kind == "blank":
         seed_everything(job.seed)
@@ -82,7 +82,7 @@ def open_or_make(
         )  # fmt: skip
     context = getattr(model.config, "max_position_embeddings", None)
     if context is not None and setup.sequence_length > context:
-        raise StepError(f"sequence_length {setup.sequence_length} is longer than the model's context of {context}")
+        raise BeyondContext(setup.sequence_length, context)
     return model
 
 

@@ -17,10 +17,11 @@ from harness.errors import InvalidMeasurement
 from harness.models.inspect import describe_model, logical_size, trainable_names
 from harness.training.change import Loss
 from harness.training.counts import Counts, cost_of_all
+from harness.training.kernels import any_kernel, attention_kernel, leave_out_cudnn
 from harness.training.memory import foretell
 from harness.training.optimizers import never_reached, optimizer_state
 from harness.training.sharding import Census, Communication
-from harness.training.trainer import Collator, Form, any_kernel, attention_kernel, make_trainer, padding
+from harness.training.trainer import Collator, Form, make_trainer, padding
 
 log = logging.getLogger(__name__)
 Evaluate = Callable[[], dict[str, float]]
@@ -60,7 +61,9 @@ def train(
         trainer.add_callback(watch.callback())
         _observe_training(meter, setup, model, trainer)
         foretell(job, setup, tokenizer)
-    with meter.span("train"), attention_kernel(setup), warnings.catch_warnings():
+        leave_out_cudnn(job, setup)
+        kernel = attention_kernel(setup, job.hardware.device, kind, (model, getattr(trainer, "ref_model", None)))
+    with meter.span("train"), kernel, warnings.catch_warnings():
         # A product without a gradient is a wrong gradient: torch only warns of it.
         warnings.filterwarnings("error", message=".*autograd kernel was not registered")
         trainer.train()

@@ -19,8 +19,10 @@ from harness.models.chat import tell_rendering
 from harness.models.inspect import describe_model, logical_size, trainable_names
 from harness.models.reward import alignment_tokenizer, check_tokenizer, open_reward_model
 from harness.models.sampling import plain_generation
+from harness.training.aligned import declined_by_ppo
 from harness.training.alignment import aligned, check_unmoved, fingerprint, frozen_copy
 from harness.training.change import all_weights, merged_first, open_or_make
+from harness.training.kernels import leave_out_cudnn
 from harness.training.memory import foretell
 from harness.training.optimizers import build_optimizer, never_reached
 from harness.training.preferences import prompts_that_fit
@@ -58,6 +60,7 @@ def proximal_policy(job: Job, reward: Any = None) -> Checkpoint:
             raise StepError(f"{len(prompts)} prompts are fewer than a batch of {setup.batch_size}")
     before = fingerprint(reference), fingerprint(reward)
     with job.meter.span("setup"):
+        leave_out_cudnn(job, setup)
         trainer = _trainer(job, setup, policy, reference, reward, value, tokenizer, [ids for _, ids in prompts])
         watch = Watch(job.meter, trainer, setup, params)
         _observe(job, setup, policy, trainer)
@@ -81,19 +84,11 @@ def proximal_policy(job: Job, reward: Any = None) -> Checkpoint:
 
 def _whole_updates(setup: TrainingSetup, params: Any) -> TrainingSetup:
     """The set-up with as many steps as whole updates take: an update's answers are used for a fixed number of steps."""
-    if setup.zero_stage is not None or setup.gradient_checkpointing or setup.attention_kernel is not None:
-        raise StepError("ppo trains with neither zero nor gradient_checkpointing nor a fixed attention kernel")
-    if params.mini_batches > 1 and setup.micro_batch_size != setup.batch_size:
-        raise StepError("mini_batches and accumulation cannot be had together: TRL takes one step of all of them")
-    if params.whiten_rewards and setup.batch_size // params.mini_batches < 8:
-        raise StepError("whiten_rewards takes mini-batches of at least 8 answers")
-    if setup.batch_size % params.mini_batches:
-        raise StepError(f"mini_batches {params.mini_batches} does not divide a batch of {setup.batch_size}")
+    if reason := declined_by_ppo(setup, params):
+        raise StepError(reason)
     each = params.epochs * params.mini_batches
     if setup.steps < each:
         raise StepError(f"{setup.steps} steps are less than one update of {each} (epochs x mini_batches)")
-    if params.response_length >= setup.sequence_length:
-        raise StepError(f"response_length {params.response_length} leaves no prompt in {setup.sequence_length} tokens")
     return replace(setup, steps=setup.steps // each * each)
 
 

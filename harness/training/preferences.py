@@ -61,7 +61,7 @@ def preference_pairs(
     ``half`` (``first``, ``second``, ``all``) is by a hash of the prompt, so that what is trained on one half and what
     is trained on the other have no prompt in common.
     """
-    items = [(place, item) for place, item in enumerate(data.view("pairs", split)) if _in_half(item, half)]
+    items = [(place, item) for place, item in enumerate(data.view("pairs", split)) if in_half(item, half)]
     check_no_leak(data)
     left: Counter[str] = Counter()
     found: list[Pair] = []
@@ -100,7 +100,7 @@ def prompts_that_fit(
     long = 0
     for place, item in enumerate(data.view("pairs", split)):
         key = _key(item["prompt"])
-        if key in seen or not _in_half(item, half):
+        if key in seen or not in_half(item, half):
             continue
         seen.add(key)
         ids = prompt_ids(item["prompt"], tokenizer)
@@ -138,7 +138,8 @@ def accuracy(margins: Sequence[float]) -> float:
     return math.fsum(map(half_for_ties, margins)) / len(margins)
 
 
-def _in_half(item: Mapping[str, Any], half: str) -> bool:
+def in_half(item: Mapping[str, Any], half: str) -> bool:
+    """Whether a pair belongs to a half (of ``HALVES``) of the data, by its prompt."""
     if half == "all":
         return True
     return HALVES[order_of(f"half:{_key(item['prompt'])}") % 2] == half

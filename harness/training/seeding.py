@@ -6,7 +6,10 @@ import random
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch (CPU and every GPU); deterministic kernels are asked for, not forced."""
+    """Seed Python, NumPy and torch (CPU and every GPU).
+
+    Deterministic kernels are not asked for, only that cuDNN chooses none by a race: a GPU's sums may differ in order.
+    """
     random.seed(seed)
     import numpy
     import torch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,27 +105,6 @@ def padding(tokenizer: Any) -> Collator:
 
     collator: Collator = DataCollatorForSeq2Seq(tokenizer, padding=True)
     return collator
-
-
-def attention_kernel(setup: TrainingSetup) -> contextlib.AbstractContextManager[Any]:
-    """Context in which torch may use the kernel of the set-up alone: where it cannot run, torch raises."""
-    if setup.attention_kernel is None:
-        return contextlib.nullcontext()
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    chosen: contextlib.AbstractContextManager[Any] = sdpa_kernel(getattr(SDPBackend, setup.attention_kernel))
-    return chosen
-
-
-def any_kernel(setup: TrainingSetup) -> contextlib.AbstractContextManager[Any]:
-    """Context within ``attention_kernel`` in which torch chooses among all of its kernels again."""
-    if setup.attention_kernel is None:
-        return contextlib.nullcontext()
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    every = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    chosen: contextlib.AbstractContextManager[Any] = sdpa_kernel(every)
-    return chosen
 
 
 def training_arguments(job: Job, setup: TrainingSetup, folder: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from harness.adapters.efficiency.gradient_accumulation import GradientAccumulation
@@ -35,6 +37,35 @@ def test_the_losses_are_those_of_the_large_batch_with_answers_of_unequal_length(
 def test_so_are_those_of_the_other_objectives(run, model, technique, request):
     whole, accumulated = both(run, technique, request.getfixturevalue(model), 4)
     assert accumulated.losses == pytest.approx(whole.losses, rel=1e-3)
+
+
+class Unequal:
+    """Targets of one word and of twenty by turns, so that parts of a batch weigh differently."""
+
+    name = fingerprint = "unequal"
+
+    def views(self):
+        return ("text_to_text",)
+
+    def view(self, name, split):
+        chance = random.Random(split)
+        return [
+            {"source": f"def add_{place}(a):", "target": "return a " * chance.choice((1, 20))} for place in range(64)
+        ]
+
+
+@pytest.mark.parametrize("parts", [2, 8])
+@pytest.mark.parametrize(
+    ("model", "technique"), [("t5", "full_finetune"), ("bart", "lora"), ("llama", "full_finetune")]
+)
+def test_so_are_those_of_targets_of_unequal_length(run, model, technique, parts, request):
+    job = {"steps": 4, "batch_size": 8, "sequence_length": 96, "evaluations": 0, "data": Unequal()}
+    start = request.getfixturevalue(model)
+    whole, accumulated = (
+        run(technique, start, view="text_to_text", job=job | more)
+        for more in ({}, {"modifiers": [f"gradient_accumulation(steps={parts})"]})
+    )
+    assert accumulated.losses == pytest.approx(whole.losses, rel=2e-5)
 
 
 def test_loss_bearing_tokens_of_a_step_are_those_of_the_large_batch(run, llama):

@@ -40,3 +40,18 @@ def test_over_a_4_bit_base_the_adapters_still_learn(run, llama):
     checkpointed = run("qlora", llama, rank=2, job={"steps": 4, "modifiers": ["gradient_checkpointing"]})
     assert checkpointed.losses == pytest.approx(plain.losses, rel=1e-4)
     assert checkpointed.losses[-1] != checkpointed.losses[0]
+
+
+@pytest.mark.parametrize("start", ["llama", "t5"])
+def test_a_head_switches_it_by_either_name_of_the_library(start, request):
+    """transformers 5.17 calls ``gradient_checkpointing_enable``, later ones the other."""
+    from harness.contract import Hardware
+    from harness.models.loading import load_model
+    from harness.models.pooled import below_head
+
+    for name in ("gradient_checkpointing_enable", "activation_checkpointing_enable"):
+        backbone = load_model(request.getfixturevalue(start), "fp32", Hardware(threads=1), headless=True)
+        model = below_head(backbone, "fp32", {"view": "labels", "classes": ["a", "b"], "length": 8})
+        assert not backbone.is_gradient_checkpointing
+        getattr(model, name)()
+        assert backbone.is_gradient_checkpointing

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.errors import StepError
 from harness.models.inspect import describe_model, safetensors_header
-from harness.models.rounding import Grid, from_grid, pack, round_to_grid, unpack
+from harness.models.rounding import Grid, RoundedLinear, from_grid, pack, round_to_grid, unpack
 
 LINEAR_LAYERS = 14
 LINEAR_WEIGHTS = 2 * (64 * 64 + 2 * 32 * 64 + 64 * 64 + 3 * 64 * 128)
@@ -23,6 +23,16 @@ def test_codes_come_back_from_a_stream_of_bits(bits, values):
     codes = torch.tensor([value % 2**bits for value in values], dtype=torch.uint8)
     packed = pack(codes, bits)
     assert len(packed) == -(-len(values) * bits // 8) and torch.equal(unpack(packed, bits, len(values)), codes)
+
+
+@pytest.mark.parametrize("grid", [Grid(3, 16, True), Grid(4, None, False)], ids=["symmetric", "asymmetric"])
+def test_a_layer_is_rounded_and_used_where_it_lies(grid):
+    """Tensors of another device than the layer's are refused on ``meta`` as they are on a GPU."""
+    with torch.device("meta"):
+        layer = torch.nn.Linear(64, 3)
+    rounded = RoundedLinear.of(layer, grid, "layer")
+    assert {tensor.device.type for tensor in rounded.state_dict().values()} == {"meta"}
+    assert rounded(torch.empty(2, 64, device="meta")).shape == (2, 3)
 
 
 def test_the_first_codes_lie_in_the_lowest_bits():

@@ -47,6 +47,58 @@ def test_what_cannot_run_says_why(text, operation, reason, planned, tmp_path):
     assert all(step.state == "skipped" for step in plan.steps if step.reason)
 
 
+T5 = "cannot add T5's bias of positions: use eager or math"
+NO_MASK = "kernel=flash takes no mask on a GPU, which padded batches of a {} model need"
+NOT_BY_PPO = "ppo trains with neither zero nor gradient_checkpointing nor a fixed attention kernel"
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        ("prefix_tuning + gradient_checkpointing",
+         "prefix_tuning feeds its prefix through the cache, which gradient_checkpointing has not"),
+        ("prefix_tuning + flash_attention", None),
+        ("sft > reward_model > ppo + gradient_checkpointing", NOT_BY_PPO),
+        ("sft > reward_model > ppo + flash_attention(kernel=math)", NOT_BY_PPO),
+        ("sft > reward_model > ppo + flash_attention(kernel=eager)", NOT_BY_PPO),
+        ("sft > reward_model > ppo(mini_batches=3)", "mini_batches 3 does not divide a batch of 8"),
+        ("sft > reward_model > ppo(response_length=256)", "response_length 256 leaves no prompt in 256 tokens"),
+        ("sft + flash_attention > reward_model > ppo", None),
+    ],
+)  # fmt: skip
+def test_what_a_technique_cannot_train_with_is_said_before_anything_has_trained(planned, method, reason):
+    plan = planned(f"method: {method}\ntasks: perplexity\nbudget: {{steps: 8}}\n")
+    said = {step.stage.text: step.reason for step in plan.steps if step.operation == "train"}
+    assert list(said.values())[-1] == reason
+    assert not any(list(said.values())[:-1]), "what comes before it can run for other cells"
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize(
+    ("model", "method", "on_cpu", "on_cuda"),
+    [
+        ("t5", "bpe > seq2seq + flash_attention", f"kernel=flash {T5}", f"kernel=flash {T5}"),
+        ("t5", "bpe > full_finetune(view=labels) + flash_attention", f"kernel=flash {T5}", f"kernel=flash {T5}"),
+        ("t5", "bpe > linear_probe + flash_attention", None, NO_MASK.format("seq2seq")),
+        ("t5", "bpe > seq2seq + flash_attention(kernel=math)", None, None),
+        ("bart", "bpe > seq2seq + flash_attention", None, NO_MASK.format("seq2seq")),
+        ("bert", "bpe > mlm + flash_attention", None, None),
+        ("embedded", "full_finetune(view=labels) + flash_attention", None, NO_MASK.format("classifier")),
+        ("embedded", "lora(view=choices) + flash_attention", None, NO_MASK.format("multiple_choice")),
+        ("embedded", "lora(view=choices) + flash_attention(kernel=math)", None, None),
+        ("embedded", "lora + flash_attention", None, None),
+        ("embedded", "prefix_tuning + flash_attention", None,
+         "prefix_tuning has more keys than queries, which needs a mask: a GPU's kernel=flash takes none"),
+    ],
+)  # fmt: skip
+def test_a_flash_kernel_is_not_planned_where_it_has_no_mask(planned, device, model, method, on_cpu, on_cuda):
+    models = "{t5: {architecture: t5}, bart: {architecture: bart}, bert: {architecture: bert}}"
+    text = f"model: {model}\nmethod: {method}\nmodels: {models}\nhardware: {device}\nprecision: bf16-mixed\n"
+    plan = planned(text + "tasks: training_memory\nbudget: {steps: 8}\n", on=Machine(2, 1))
+    (probing,) = [step for step in plan.steps if step.task is not None]
+    assert probing.reason == {"cpu": on_cpu, "cuda": on_cuda}[device]
+
+
 def test_a_skipped_input_gives_its_reason_to_all_that_follow(planned):
     plan = planned("method: lora > refuses > int8\ntasks: perplexity\nbudget: {steps: 5}\n")
     found = [(step.stage.call.name, step.state, step.reason) for step in plan.steps if step.cells]

@@ -137,3 +137,19 @@ def test_budgets_of_stages():
 def test_expand_without_lists_is_one_point():
     assert expand({"a": 1}) == [{"a": 1}]
     assert expand({}) == [{}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["lora + slower + slower", "slower(factor=3) + slower",
+     "clm + mixed_precision(dtype=bf16) + mixed_precision(dtype=fp16)",
+     "lora > full_finetune + slower + gradient_checkpointing + slower(factor=[1, 3])"],
+)  # fmt: skip
+def test_a_modifier_is_added_to_a_stage_once(text):
+    """Of two the last would win without a word."""
+    with pytest.raises(MethodError, match="is added to one stage twice"):
+        Resolver().methods(text)
+
+
+def test_stages_may_share_a_modifier():
+    assert len(Resolver().methods("lora + slower > full_finetune + slower(factor=[1, 3])")) == 2

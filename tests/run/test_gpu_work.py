@@ -66,17 +66,52 @@ class Event:
         return (later.at - self.at) * 1000
 
 
+class Device:
+    """A stand-in for ``torch.cuda``: ``peak`` is what its allocator tells; ``failed`` is after a kernel's error."""
+
+    Event = Event
+
+    def __init__(self) -> None:
+        self.count, self.peak, self.held = 1, 5, 7
+        self.open, self.failed = True, False
+        self.touched: set[int] = set()
+
+    def device_count(self) -> int:
+        return self.count
+
+    def synchronize(self, device: int) -> None:
+        self._touch(device)
+
+    def memory_stats(self, device: int) -> dict[str, int]:
+        self._touch(device)
+        return {f"{name}_bytes.all.peak": self.peak for name in ("allocated", "reserved", "active")}
+
+    def memory_allocated(self, device: int) -> int:
+        self._touch(device)
+        return self.held
+
+    def reset_peak_memory_stats(self, device: int) -> None:
+        self._touch(device)
+
+    def _touch(self, device: int) -> None:
+        self.touched.add(device)
+        if self.failed:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+
+
 @pytest.fixture
-def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Driver]:
+def device(monkeypatch: pytest.MonkeyPatch) -> Device:
+    found = Device()
+    monkeypatch.setattr(memory, "cuda", lambda: found if found.open else None)
+    return found
+
+
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, device: Device) -> Iterator[Driver]:
     found = Driver()
     monkeypatch.setitem(sys.modules, "pynvml", found)  # type: ignore[arg-type]
     monkeypatch.setattr(nvml, "DRIVER", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    device = SimpleNamespace(
-        device_count=lambda: 1, synchronize=lambda device: None, Event=Event,
-        memory_stats=lambda device: {"allocated_bytes.all.peak": 5}, reset_peak_memory_stats=lambda device: None,
-    )  # fmt: skip
-    monkeypatch.setattr(memory, "cuda", lambda: device)
     monkeypatch.setattr(meter, "SHORTEST_SECONDS", 0.0)
     yield found
 
@@ -84,15 +119,19 @@ def driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Driver]:
 def train(metered: Meter, steps: int = 20, evaluated: int | None = None) -> dict[str, Any]:
     """Steps of some milliseconds; within step ``evaluated`` another span is open for a while."""
     with metered.span("train"):
-        for step in range(steps):
-            metered.step_begin()
-            time.sleep(0.003)
-            if step == evaluated:
-                with metered.span("evaluate"):
-                    time.sleep(0.05)
-            metered.step_end(tokens=8, nonpadding_tokens=8, loss_tokens=8)
-            metered.step_loss(step + 1, 2.0 - step / 100)
-    return metered.finish()
+        train_steps(metered, steps, evaluated)
+    return metered.finish() if metered.timeline.current() is None else {}
+
+
+def train_steps(metered: Meter, steps: int, evaluated: int | None = None) -> None:
+    for step in range(steps):
+        metered.step_begin()
+        time.sleep(0.003)
+        if step == evaluated:
+            with metered.span("evaluate"):
+                time.sleep(0.05)
+        metered.step_end(tokens=8, nonpadding_tokens=8, loss_tokens=8)
+        metered.step_loss(step + 1, 2.0 - step / 100)
 
 
 def test_energy_and_power_are_those_of_the_training(driver: Driver) -> None:
@@ -131,6 +170,96 @@ def test_work_within_the_work_is_told_once(driver: Driver) -> None:
         time.sleep(0.02)
     spans = metered.timeline.spans
     assert "inspect" in spans and metered.metrics["gpu_energy_joules"] >= 0.02 * WATTS * 0.99
+
+
+@pytest.mark.parametrize("open_before", [False, True])
+def test_the_energy_of_a_training_is_the_loop_s_whenever_the_gpu_was_opened(
+    driver: Driver, device: Device, open_before: bool
+) -> None:
+    """The operation's span is around loading and saving too; some libraries open the GPU before it, most within it."""
+    device.open = open_before
+    metered = Meter()
+    with metered.span("train"):
+        with metered.span("load"):
+            time.sleep(0.4)
+        device.open = True
+        train(metered)
+        with metered.span("save"):
+            time.sleep(0.4)
+    found = metered.finish()
+    assert 20 * 0.003 * WATTS * 0.99 <= found["metrics"]["gpu_energy_joules"] < 0.3 * WATTS
+    assert found["metrics"]["gpu_power_watts"] == pytest.approx(WATTS, rel=0.15)
+    assert "gpu_state" in found["observed"] and metered.invalid is None
+
+
+def test_a_loop_too_short_to_tell_is_not_told_by_what_is_around_it(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter, "SHORTEST_SECONDS", 0.3)
+    metered = Meter()
+    with metered.span("train"):
+        time.sleep(0.4)
+        with metered.span("train"):
+            pass
+    assert "gpu_energy_joules" not in metered.finish()["metrics"]
+
+
+def test_peaks_of_the_gpu_are_the_work_s_own(device: Device) -> None:
+    """As on the CPU: a validation within the training is none of its memory, and stands in its span all the same."""
+    metered = Meter()
+    with metered.span("train"):
+        with metered.span("evaluate"):
+            device.peak = 500
+        device.peak = 20
+    found = metered.finish()
+    peaks = [found["metrics"][f"cuda_peak_{name}_bytes"] for name in ("allocated", "reserved", "active")]
+    assert peaks == [20, 20, 20]
+    whole = {span["name"]: span["cuda"]["allocated_bytes"] for span in found["spans"]}
+    assert (whole["train"], whole["evaluate"]) == (500, 500)
+
+
+def test_what_an_opened_model_takes_is_told_by_the_gpu(device: Device) -> None:
+    metered = Meter()
+    metered.model_loaded()
+    assert metered.finish()["metrics"]["loaded_memory_bytes"] == 7
+    device.count = 2
+    metered.model_loaded()
+    assert metered.metrics["loaded_memory_bytes"] == 14
+    device.open = False
+    metered.model_loaded()
+    assert metered.metrics["loaded_memory_bytes"] > 1000
+
+
+def test_a_rank_looks_at_its_own_gpu_alone(device: Device) -> None:
+    device.count = 4
+    metered = Meter(alone=False, gpu=2)
+    train(metered)
+    metered.model_loaded()
+    assert device.touched == {2}
+    assert metered.metrics["loaded_memory_bytes"] == 7
+    train(Meter(alone=False))
+    assert device.touched == {0, 1, 2, 3}
+
+
+def test_after_a_kernel_s_error_the_record_is_kept_with_that_error(
+    driver: Driver, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After such an error each further word to the GPU is that error again."""
+
+    def fail(self: Event, later: Event) -> float:
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    metered = Meter()
+    with pytest.raises(IndexError, match="the original"), metered.span("train"):
+        train_steps(metered, 14)
+        metered.span("rollout").__enter__()  # as a trainer's hooks do, whose end an error skips
+        device.failed = True
+        monkeypatch.setattr(Event, "elapsed_time", fail)
+        raise IndexError("the original")
+    found = metered.finish()
+    assert metered.invalid is None and metered.timeline.current() is None
+    assert len(found["optimizer_steps"]["seconds"]) == 14 and "cuda_step_seconds" not in found["metrics"]
+    assert [flag for flag in found["flags"] if "step times could not be read: CUDA error: device-side" in flag]
 
 
 def test_what_a_driver_does_not_tell_is_left_out(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:

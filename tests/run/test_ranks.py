@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
+from harness.contract import Checkpoint
 from harness.results.store import Store
-from harness.run import launcher
+from harness.run import launcher, rank, ranks
 
 pytestmark = pytest.mark.quiet
 
@@ -48,3 +54,54 @@ def test_tokens_are_summed_and_a_step_is_as_slow_as_its_slowest_rank(
     peaks = [one["peak_memory_bytes"] for one in record["observed"]["ranks"]]
     assert record["metrics"]["peak_memory_bytes"] == max(peaks)
     assert sum(span["seconds"] for span in record["spans"]) == pytest.approx(record["wall_seconds"], abs=0.05)
+
+
+def told_by(rank: int, communication: float) -> dict[str, Any]:
+    """What a rank that took no step tells."""
+    steps: dict[str, list[float]] = {
+        name: [] for name in ("seconds", "loss", "tokens", "nonpadding_tokens", "loss_tokens")
+    }
+    metrics = {"peak_memory_bytes": 100 + rank, "communication_seconds": communication, "parameters": 7}
+    return {"spans": [], "optimizer_steps": steps, "curve": [], "metrics": metrics, "observed": {}, "flags": []}
+
+
+def test_communication_is_that_of_the_rank_that_takes_longest() -> None:
+    taken: list[Any] = []
+    meter: Any = SimpleNamespace(take_over=lambda *given: taken.extend(given))
+    ranks._take_over(meter, [told_by(0, 0.1), told_by(1, 0.3)])
+    metrics, observed = taken[4], taken[5]
+    assert metrics == {"peak_memory_bytes": 101, "communication_seconds": 0.3, "parameters": 7}
+    assert observed["ranks"] == [
+        {"rank": 0, "peak_memory_bytes": 100, "communication_seconds": 0.1},
+        {"rank": 1, "peak_memory_bytes": 101, "communication_seconds": 0.3},
+    ]
+
+
+@pytest.mark.parametrize(("device", "chosen"), [("cuda", [1]), ("cpu", [])])
+def test_a_rank_imports_what_a_forked_worker_has_and_then_takes_its_own_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, chosen: list[int]
+) -> None:
+    done: list[Any] = []
+
+    @contextlib.contextmanager
+    def prepared(job: Any, meter: Any, scratch: Path, *, rank: int) -> Iterator[Any]:
+        done.append(("prepared", rank, meter.timeline._gpu))
+        yield SimpleNamespace(train=train), None, None
+
+    def train(_request: Any) -> Checkpoint:
+        done.append("train")
+        return Checkpoint("none", {})
+
+    monkeypatch.setattr(rank, "prepared", prepared)
+    monkeypatch.setattr(rank, "libraries", lambda: done.append("libraries"))
+    monkeypatch.setattr(rank, "set_process_option", lambda *_: None)
+    monkeypatch.setattr(torch.cuda, "set_device", done.append)
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, "1")
+    job = {"log": str(tmp_path / "log"), "output": str(tmp_path), "ranks_folder": str(tmp_path),
+           "hardware": {"device": device}}  # fmt: skip
+    (tmp_path / "job.json").write_text(json.dumps(job))
+    assert rank.main(str(tmp_path / "job.json")) == 0
+    assert done == ["libraries", ("prepared", 1, chosen[0] if chosen else None), *chosen, "train"]
+    told = json.loads((tmp_path / "rank1.json").read_text())
+    assert told["status"] == "done" and {"import", "train"} <= {span["name"] for span in told["spans"]}

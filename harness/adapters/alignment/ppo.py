@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.contract import Checkpoint, Job, param
+from harness.contract import Checkpoint, Hardware, Job, TrainingSetup, param
 from harness.memory.held import Held
-from harness.training.aligned import Aligned, PairParams
+from harness.training.aligned import Aligned, PairParams, declined_by_ppo
 
 
 class Ppo(Aligned):
@@ -18,6 +18,7 @@ class Ppo(Aligned):
     summary = "reinforcement learning from a reward model"
     source = "Schulman et al. 2017, arXiv:1707.06347; Ziegler et al. 2019, arXiv:1909.08593; library: trl"
     gives = frozenset({"model", "reference"})
+    fills_sequences = False
     precisions = ("fp32",)  # TRL's old and new log-probabilities are computed in different types at any other
 
     @dataclass(frozen=True)
@@ -44,6 +45,10 @@ class Ppo(Aligned):
         super().__init__(params)
         if params.reward is None:
             self.takes = frozenset({*self.takes, "reward"})
+
+    def declines(self, setup: TrainingSetup, hardware: Hardware) -> str | None:
+        """TRL's loop has its own batches, and a value model that no modifier reaches."""
+        return declined_by_ppo(setup, self.params)
 
     def holds(self, model: Held) -> Held:
         """Policy and value model learn beside the policy's reference and the reward model: four models.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from harness.contract import Hardware, Modifier, TrainingSetup, param
+from harness.contract import KIND_OF_HEAD, Adapter, Hardware, Modifier, TrainingSetup, param
+from harness.memory.held import Held
 
 # How transformers names the implementation, and which of torch's kernels it may use then.
 KERNELS = {
@@ -44,7 +45,23 @@ class FlashAttention(Modifier):
             return next(iter(missing_packages(["flash_attn"])), None)
         return None
 
+    def unfit(self, technique: Adapter, kind: str, architecture: str | None, hardware: Hardware) -> str | None:
+        """Flash kernels know no mask but the causal one, and take no bias that learns."""
+        kernel = self.params.kernel
+        if architecture == "t5" and (kernel == "flash_attn" or (kernel == "flash" and _all_learns(technique, "t5"))):
+            return f"kernel={kernel} cannot add T5's bias of positions: use eager or math"
+        masked = "seq2seq" if kind == "seq2seq" else technique.makes_kind
+        if kernel == "flash" and hardware.device == "cuda" and masked in ("seq2seq", *KIND_OF_HEAD.values()):
+            return f"kernel=flash takes no mask on a GPU, which padded batches of a {masked} model need"
+        return None
+
     def modify(self, setup: TrainingSetup) -> TrainingSetup:
         """Name the implementation and the kernel."""
         implementation, kernel = KERNELS[self.params.kernel]
         return replace(setup, attention=implementation, attention_kernel=kernel)
+
+
+def _all_learns(technique: Adapter, architecture: str) -> bool:
+    """Whether a technique trains every weight of such a model, and not adapters or a head alone."""
+    held = technique.holds(Held.of_sizes({"architecture": architecture}))
+    return held is not None and held.learning.everything

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.contract import Job, param
+from harness.contract import Hardware, Job, TrainingSetup, param
 from harness.memory.held import Held
 from harness.plain_code import PlainCode, adapted_code
 from harness.training.finetuning import FineTuning, FineTuningParams
@@ -36,6 +36,14 @@ class PrefixTuning(FineTuning):
     def kinds_for(self, view: str) -> frozenset[str]:
         """Below a head only models without an encoder apart: the library gives prefixes to decoders."""
         return super().kinds_for(view) - ({"seq2seq"} if view in ("labels", "choices") else set())
+
+    def declines(self, setup: TrainingSetup, hardware: Hardware) -> str | None:
+        """The prefix is a cache: nothing is computed again with one, and its keys need a mask."""
+        if setup.gradient_checkpointing:
+            return "prefix_tuning feeds its prefix through the cache, which gradient_checkpointing has not"
+        if setup.attention_kernel == "FLASH_ATTENTION" and hardware.device == "cuda":
+            return "prefix_tuning has more keys than queries, which needs a mask: a GPU's kernel=flash takes none"
+        return None
 
     def holds(self, model: Held) -> Held:
         """Keys and values of the prefix learn."""

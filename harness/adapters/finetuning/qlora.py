@@ -26,7 +26,8 @@ class QLora(FineTuning):
     class Params(FineTuningParams):
         learning_rate: float = param(5e-3, "peak learning rate", low=0.0)
         optimizer: str = param(
-            "adamw", "optimiser; paged_adamw (GPU) moves its state to the host under pressure",
+            "adamw", "optimiser; paged_adamw (GPU) moves its state to the host under pressure, of tensors with 100,000 "
+            "values or more: of narrow adapters nothing",
             choices=("adamw", "muon", "paged_adamw"),
         )  # fmt: skip
         rank: int = param(8, "rank r of the update", low=1)
