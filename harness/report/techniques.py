@@ -175,7 +175,8 @@ def _facts(adapter: Adapter) -> Iterable[Pair]:
         yield "Used as", "a modifier: `stage + modifier`; alone it modifies full fine-tuning"
     else:
         yield "Does", ", ".join(kind.operations()) or "nothing: the model as it is"
-        yield "Works on", _listed(sorted(adapter.kinds))
+        kinds = _every_kind(kind)
+        yield "Works on", _listed(sorted(kinds)) + (" (`view` decides)" if kinds != adapter.kinds else "")
         yield "Takes", f"{_listed(sorted(adapter.takes))}" if adapter.takes else "nothing"
         yield "Gives", _listed(sorted(adapter.gives)) if adapter.gives else "what it took"
     if adapter.view:
@@ -186,6 +187,13 @@ def _facts(adapter: Adapter) -> Iterable[Pair]:
     for environment in _environments(kind):
         summary = environments.definition(environment).summary
         yield "Environment", f"`{environment}`: {summary}; once `harness env sync {environment}`"
+
+
+def _every_kind(kind: type[Adapter]) -> frozenset[str]:
+    """Kinds that the technique works on at some value of its view."""
+    given = kind.Params()
+    views = next((item.metadata.get("choices") for item in dataclasses.fields(kind.Params) if item.name == "view"), ())
+    return frozenset().union(*(kind(one).kinds for one in (given, *(replace(given, view=view) for view in views or ()))))
 
 
 def _environments(kind: type[Adapter]) -> list[str]:

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.adapters.finetuning.lora import Lora
 from harness.contract import Budget, Probe
-from harness.errors import StepError
+from harness.errors import StepError, UsageError
 from harness.plan.job import jobs
 from harness.plan.plan import plan
 from harness.plan.suite import load_text
@@ -19,6 +20,7 @@ from harness.results.store import Store
 from harness.run.launcher import run
 from harness.run.probe import Excerpt
 from harness.tasks.frontier import Frontier, search
+from harness.training.preferences import in_half
 
 
 @given(st.integers(0, 5000), st.integers(1, 64), st.floats(0.001, 0.5))
@@ -65,6 +67,41 @@ def test_only_multiples_are_tried_where_a_batch_is_cut_into_parts(make_job):
     assert "the border lies beyond 30" in meter.flags[0]
 
 
+def test_what_an_accumulation_cannot_cut_is_not_tried(make_job):
+    seen = []
+
+    def probe(budget, memory):
+        seen.append(budget.batch_size)
+        return Probe("done" if budget.batch_size <= 13 else "out_of_memory", None, 1)
+
+    def modify(setup):
+        if setup.micro_batch_size % 3:
+            raise UsageError("3 steps do not divide it")
+        return setup
+
+    job = make_job(None, params=None)
+    job.probe, job.budget, job.modify = probe, Budget(batch_size=4, sequence_length=256), modify
+    Frontier(Frontier.Params(multiple_of=2)).score(Lora(Lora.Params()), job)
+    assert set(seen) == {6, 12, 24, 18} and job.meter.metrics["largest_batch"] == 12
+
+
+def test_the_end_of_the_context_is_no_failure(make_job):
+    seen = []
+
+    def probe(budget, memory):
+        seen.append(budget.sequence_length)
+        if budget.sequence_length > 200:
+            return Probe("beyond_context", "longer than the model's context of 200", 0, {"context": 200})
+        return Probe("done", None, 1)
+
+    meter = scored(make_job, probe, grow="sequence", most=4096)
+    assert seen == [64, 128, 256, 200] and meter.metrics["longest_sequence"] == 200
+    assert meter.flags == [
+        "the largest sequence that was tried still fits: the border lies beyond the model's context of 200"
+    ]
+    assert [one["status"] for one in meter.observed["probes"]] == ["done", "done", "beyond_context", "done"]
+
+
 def test_not_even_the_smallest_is_a_result(make_job):
     meter = scored(make_job, lambda budget, memory: Probe("out_of_memory", "no", 5), grow="sequence")
     assert meter.metrics == {"longest_sequence": 0, "frontier_tokens": 0}
@@ -91,12 +128,18 @@ class Whole:
     name, fingerprint = "whole", "whole"
 
     def views(self):
-        return ("text", "instructions")
+        return ("text", "instructions", "pairs", "labels")
 
     def view(self, name, split):
-        chance = random.Random(split)
+        chance = random.Random(f"{name} {split}")
         texts = ["word " * chance.randrange(1, 9) for _ in range(20)]
-        return texts if name == "text" else [{"prompt": "ask\n", "answer": text} for text in texts]
+        if name == "pairs":
+            sides = [("yes", "no" if len(text) > 5 else "") for text in texts]
+            both = zip(texts, sides, strict=True)
+            return [{"prompt": f"{text}?", "chosen": one, "rejected": two} for text, (one, two) in both]
+        if name == "labels":
+            return [{"text": text, "label": place % 3} for place, text in enumerate(texts)]
+        return texts if name == "text" else [{"prompt": f"{text}\n", "answer": text} for text in texts]
 
 
 def test_an_excerpt_has_enough_of_every_view():
@@ -105,7 +148,12 @@ def test_an_excerpt_has_enough_of_every_view():
     assert sum(map(len, data.view("text", "train"))) >= 16 * 100 * 6
     items = data.view("instructions", "train")
     assert len(items) == 6 and all(len(item["answer"]) >= 16 * 100 for item in items)
+    assert len({item["prompt"] for item in items}) == 1, "the shortest: a long one leaves its answer no room"
     assert len(data.view("instructions", "validation")) == 1
+    pairs = data.view("pairs", "train")
+    assert [sum(in_half(item, half) for item in pairs) for half in ("first", "second")] == [6, 6]
+    assert all(len(item["chosen"]) >= 16 * 100 and item["rejected"] for item in pairs)
+    assert {item["label"] for item in data.view("labels", "train")} == {0, 1, 2}
 
 
 SUITE = """
@@ -147,3 +195,29 @@ def test_real_trainings_under_a_real_limit(tmp_path: Path):
     assert found[60, False] < found[160, False]
     assert found[160, False] <= found[160, True], "recomputation leaves more room"
     assert found[160, False] >= 64
+
+
+REFUSED = """
+method: [{method}]
+model: {model}
+models: {{small: {{architecture: t5, hidden_size: 64, intermediate_size: 128, layers: 2, heads: 4, context: 256}}}}
+hardware: {{device: cpu, ranks: {ranks}}}
+tasks: [frontier, training_memory]
+budget: {{steps: 3}}
+"""
+
+
+@pytest.mark.parametrize(("method", "model", "ranks", "said"), [
+    ("lora", "embedded", 2, "probes a training in one process, and this one has 2 ranks"),
+    ("full_finetune + zero", "embedded", 2, "probes a training in one process, and this one has 2 ranks"),
+    ("sft > reward_model > ppo", "embedded", 1, "ppo writes its own answers"),
+    ("bpe > seq2seq > lora(view=text_to_text)", "small", 1, "leaves out pairs that are too long"),
+])  # fmt: skip
+def test_what_no_probe_can_train_is_skipped_with_the_reason(method, model, ranks, said):
+    planned = plan(load_text(REFUSED.format(method=method, model=model, ranks=ranks)))
+    found = {step.task.name: (step.state, step.reason) for step in planned.steps if step.task is not None}
+    assert set(found) == {"frontier", "training_memory"}
+    assert all(state == "skipped" and said in reason for state, reason in found.values()), found
+    # alone it can be probed
+    alone = plan(load_text(REFUSED.format(method="lora(view=text_to_text)", model="embedded", ranks=1)))
+    assert {step.state for step in alone.steps if step.task is not None} == {"runnable"}

@@ -57,8 +57,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_both_workflows_are_there() -> None:
-    assert NAMES == ["nightly", "pull-request"]
+def test_the_workflows_are_there() -> None:
+    assert NAMES == ["nightly", "pull-request", "weekly"]
+    assert set(PARSED["weekly"][True]) == {"schedule", "workflow_dispatch"}
     assert set(PARSED["nightly"][True]) == {"schedule", "workflow_dispatch"}, "YAML 1.1 reads the key on as true"
     assert set(PARSED["pull-request"][True]) == {"pull_request"}, "never pull_request_target"
     assert [job for name, job, _ in JOBS if name.endswith("GPU job")] == ["nightly", "nightly-gpu"]
@@ -170,5 +171,5 @@ def test_the_command_line_has_every_command_and_option(where: str, text: str) ->
 def test_targets_of_make_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     targets = {target for _, _, script in RUNS for target in re.findall(r"\bmake (\S+)", script)}
-    assert targets == {"setup", "test"}
+    assert targets == {"setup", "test", "test-all"}
     assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in targets)
