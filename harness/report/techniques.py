@@ -193,7 +193,8 @@ def _every_kind(kind: type[Adapter]) -> frozenset[str]:
     """Kinds that the technique works on at some value of its view."""
     given = kind.Params()
     views = next((item.metadata.get("choices") for item in dataclasses.fields(kind.Params) if item.name == "view"), ())
-    return frozenset().union(*(kind(one).kinds for one in (given, *(replace(given, view=view) for view in views or ()))))
+    of_views = [replace(given, view=view) for view in views or ()]
+    return frozenset().union(*(kind(one).kinds for one in (given, *of_views)))
 
 
 def _environments(kind: type[Adapter]) -> list[str]:
