@@ -17,7 +17,7 @@ import pandas
 from harness.analyse.case import COORDINATES, Place
 from harness.analyse.significance import detectable
 from harness.analyse.statistics import Interval, mean_interval
-from harness.analyse.watched import WATCHED, Watched
+from harness.analyse.watched import WATCHED, Kind, Watched
 
 GATE_PAIRS = 10
 
@@ -60,11 +60,14 @@ class Noise:
         return asdict(self) | {"place": asdict(self.place), "same": self.same}
 
 
-def between_runs(found: Sequence[Noise]) -> dict[str, float]:
-    """By how much a time differs from run to run, as a share of it, by metric: the largest of the steps' deviations."""
+def between_runs(found: Sequence[Noise], kind: Kind = "time") -> dict[str, float]:
+    """By how much a time differs from run to run, as a share of it, by metric: the largest of the steps' deviations.
+
+    Or a peak of memory, by its ``kind``.
+    """
     told: dict[str, float] = {}
     for one in found:
-        if one.watched.kind == "time" and not one.watched.absolute and one.deviation is not None:
+        if one.watched.kind == kind and not one.watched.absolute and one.deviation is not None:
             told[one.metric] = max(told.get(one.metric, 0.0), one.deviation)
     return told
 

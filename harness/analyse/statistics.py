@@ -60,7 +60,7 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Interval | N
     mean = float(sample.mean())
     if len(sample) == 1:
         return Interval(mean, None, None, 1, "seeds")
-    half = _t_quantile(level, len(sample) - 1) * float(sample.std(ddof=1)) / len(sample) ** 0.5
+    half = t_quantile(level, len(sample) - 1) * float(sample.std(ddof=1)) / len(sample) ** 0.5
     return Interval(mean, mean - half, mean + half, len(sample), "seeds")
 
 
@@ -198,7 +198,8 @@ def percentiles(values: Sequence[float] | Any) -> Percentiles | None:
     )
 
 
-def _t_quantile(level: float, freedom: int) -> float:
+def t_quantile(level: float, freedom: int) -> float:
+    """Student's quantile that bounds ``level`` of the distribution on both sides."""
     from scipy.special import stdtrit
 
     return float(stdtrit(freedom, 0.5 + level / 2))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy
@@ -18,8 +18,10 @@ import pandas
 from harness.analyse.cells import GROUP, deciding, items_of_deciding, members, prefixes
 from harness.analyse.item_scores import ItemScores
 from harness.analyse.paired import UNTRANSFORMED, difference
-from harness.analyse.statistics import Interval, bootstrap_median, mean_interval
+from harness.analyse.statistics import LEVEL, Interval, bootstrap_median, mean_interval, t_quantile
+from harness.errors import MethodError
 from harness.metrics import metric as declared
+from harness.plan.expression import Method, parse
 
 SET = ("model", "data", "hardware")
 KEYS = (*GROUP, "operation", "stage", "task", "metric")
@@ -30,10 +32,12 @@ OF_MODELS = frozenset({"bits_per_byte", "loss", "perplexity"})
 Line = dict[str, Any]
 COLUMNS = (
     *KEYS, "unit", "value", "low", "high", "interval", "seeds", "lowest", "highest", "samples",
-    "difference", "difference_low", "difference_high", "p_value", "best", "tied", "steps", "by_seed",
+    "difference", "difference_low", "difference_high", "p_value", "best", "tied", "equal", "steps", "by_seed",
 )  # fmt: skip
 TIMES = ("s", "token/s", "MB/s")  # units
 FEWEST_SEEDS = 3  # of which an interval paired by seed says something
+SAME = 1e-6  # of a value: what the last bits of float32 arithmetic in another order may make of it
+LENGTH = "sequence_length"
 NORMAL_WIDTH = 2 * 1.96  # standard errors from end to end of a 95 % interval
 ASSUMED_NOISE = 0.1  # of a time, between runs of the same thing on a machine without a self-test
 
@@ -52,8 +56,9 @@ def summarize(
 
     ``interval`` says over what: ``seeds`` (t), ``items`` or ``repeats`` (bootstrap), or None. ``difference`` is this
     less the baseline, paired by item where there are items. ``best`` and ``tied`` are set among the methods of one
-    model, data and hardware, for the metrics of tasks that have a better side. ``scores``: those of ``items``, where
-    they are looked up already. ``noise``: between runs of the same thing, as shares, by metric.
+    model, data and hardware, for the metrics of tasks that have a better side; ``equal`` where the best value is that
+    of several. ``scores``: those of ``items``, where they are looked up already. ``noise``: between runs of the same
+    thing, as shares, by metric.
     """
     rows = deciding(frame, installation)
     rows = rows[rows["status"] == "done"]
@@ -66,10 +71,12 @@ def summarize(
     samples = _samples(rows)
     lines = [_line(observed, scores, samples) for observed in _grouped(values)]
     lossy = {(line["method"], line["data"]) for line in lines if line["metric"] == ROUND_TRIPS and line["value"] < 1}
+    read = _read(lines)
     for same in _comparable(lines):
         _against_baseline(same, baseline, scores)
-        _mark_best([line for line in same if not _loses_text(line, lossy)], scores, noise or {})
-    return pandas.DataFrame(lines, columns=list(COLUMNS)).astype({"tied": object, "best": object})
+        if not _read_unalike(same, read):
+            _mark_best([line for line in same if not _loses_text(line, lossy)], scores, noise or {})
+    return pandas.DataFrame(lines, columns=list(COLUMNS)).astype(dict.fromkeys(("tied", "best", "equal"), object))
 
 
 def as_lines(table: pandas.DataFrame) -> list[Line]:
@@ -151,7 +158,7 @@ def _line(observed: _Observed, scores: ItemScores, samples: Any) -> Line:
         **named, "unit": observed.unit, "value": found.estimate, "low": low, "high": high,
         "interval": found.kind if found.low is not None else None, "seeds": len(values), "lowest": min(values),
         "highest": max(values), "samples": len(repeats), "difference": None, "difference_low": None,
-        "difference_high": None, "p_value": None, "best": None, "tied": None, "steps": tuple(steps),
+        "difference_high": None, "p_value": None, "best": None, "tied": None, "equal": None, "steps": tuple(steps),
         "by_seed": tuple(zip(observed.seeds, values, strict=True)),
     }  # fmt: skip
 
@@ -177,6 +184,42 @@ def _loses_text(line: Line, lossy: set[tuple[str, Any]]) -> bool:
     return any((part, line["data"]) in lossy for part in (chain[-1:] if line["metric"] in OF_TOKENIZERS else chain))
 
 
+def _read(lines: list[Line]) -> dict[tuple[Any, ...], float]:
+    """Tokens that the stages of each group read in training, together."""
+    read: defaultdict[tuple[Any, ...], float] = defaultdict(float)
+    for line in lines:
+        if line["operation"] == "train" and line["metric"] == "train_tokens":
+            read[tuple(line[name] for name in GROUP)] += line["value"]
+    return read
+
+
+def _read_unalike(same: list[Line], read: Mapping[tuple[Any, ...], float]) -> bool:
+    """Whether methods that differ in the length of their sequences alone read unequally much: nobody's score is best.
+
+    What a model takes in use is not of that kind.
+    """
+    if same[0]["unit"] in (*TIMES, "B"):
+        return False
+    tokens: defaultdict[tuple[Any, ...], set[float]] = defaultdict(set)
+    for line in same:
+        found = read.get(tuple(line[name] for name in GROUP))
+        if found is not None:
+            tokens[_without_length(str(line["method"])), line["precision"]].add(found)
+    return any(len(found) > 1 for found in tokens.values())
+
+
+def _without_length(method: str) -> str:
+    """The chain whatever the length of its sequences."""
+    if LENGTH not in method:
+        return method
+    try:
+        stages = parse(method).stages
+    except MethodError:
+        return method
+    calls = [replace(one.call, params=tuple(item for item in one.call.params if item[0] != LENGTH)) for one in stages]
+    return str(Method(tuple(replace(one, call=call) for one, call in zip(stages, calls, strict=True))))
+
+
 def _against_baseline(same: list[Line], baseline: str | None, scores: ItemScores) -> None:
     for line in same:
         reference = baseline_of(same, line["precision"], baseline)
@@ -192,9 +235,45 @@ def _mark_best(same: list[Line], scores: ItemScores, noise: Mapping[str, float])
         return
     choose = min if declared(same[0]["metric"]).direction == "lower" else max
     best = choose(same, key=lambda line: line["value"])
+    several, spread = sum(is_same(line, best) for line in same) > 1, spread_of_seeds(same)
     for line in same:
-        line["best"] = line is best
-        line["tied"] = line is best or within_noise(line, best, noise) or is_tied(line, best, scores)
+        line["best"], line["equal"] = line is best, several and is_same(line, best)
+        line["tied"] = is_same(line, best) or within_noise(line, best, noise) or is_tied(line, best, scores, spread)
+
+
+def is_same(line: Line, best: Line) -> bool:
+    """Whether two values are one number, but for the last bits of the arithmetic."""
+    return math.isclose(line["value"], best["value"], rel_tol=SAME)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviation between the seeds of one method, of several methods together, and its degrees of freedom."""
+
+    deviation: float
+    freedom: int
+
+
+def spread_of_seeds(lines: Sequence[Line]) -> Spread | None:
+    """What a seed changes, over all methods that have several; None of times, where runs differ and not seeds."""
+    within = [[value - line["value"] for _, value in line["by_seed"]] for line in lines if line["seeds"] > 1]
+    freedom = sum(len(values) - 1 for values in within)
+    if not freedom or lines[0]["unit"] in TIMES:
+        return None
+    return Spread(math.sqrt(sum(value**2 for values in within for value in values) / freedom), freedom)
+
+
+def within_spread(line: Line, best: Line, spread: Spread | None) -> bool:
+    """Whether too few seeds for a pairing differ by no more than seeds of one method may (95 %).
+
+    Two values alone tell their spread so badly that nothing could be told apart by them; all methods of a comparison
+    together do better, where a seed changes each about as much. What nothing random entered has no such error.
+    """
+    if spread is None or _paired(line, best) is not None:
+        return False
+    random = [1 / one["seeds"] for one in (line, best) if one["by_seed"][0][0] is not None]
+    allowed = t_quantile(LEVEL, spread.freedom) * spread.deviation * math.sqrt(sum(random))
+    return bool(random) and abs(line["value"] - best["value"]) <= allowed
 
 
 def compare(first: Line, second: Line, scores: ItemScores) -> tuple[Interval, float | None]:
@@ -231,15 +310,16 @@ def within_noise(line: Line, best: Line, noise: Mapping[str, float]) -> bool:
     return abs(math.log(line["value"] / best["value"])) <= allowed
 
 
-def is_tied(line: Line, best: Line, scores: ItemScores) -> bool:
+def is_tied(line: Line, best: Line, scores: ItemScores, spread: Spread | None = None) -> bool:
     """Whether the difference to the best cannot be told from none.
 
     Paired interval over items contains 0. In any case runs whose seeds do not differ are tied: the interval of the
-    difference paired by seed contains 0, or, of fewer than ``FEWEST_SEEDS``, they overlap from lowest to highest.
+    difference paired by seed contains 0, or, of fewer than ``FEWEST_SEEDS``, they overlap from lowest to highest or
+    differ by no more than the ``spread`` of seeds.
     Without items such a pairing decides, else whether the intervals overlap; without any only the same value is tied.
     """
     paired = _paired(line, best)
-    if paired is not None and paired.contains(0.0):
+    if (paired is not None and paired.contains(0.0)) or within_spread(line, best, spread):
         return True
     if paired is None and min(line["seeds"], best["seeds"]) > 1 and _overlap(line, best, "lowest", "highest"):
         return True

@@ -12,10 +12,13 @@ from harness.report.outcomes import Outcome
 BEST, TIED = "best", "tied"
 INTERVALS = (
     "Brackets are 95 % intervals: over seeds (Student's t) where there are two or more, else over the items of the one "
-    "run (bootstrap). A dash is a missing number. 'best' marks the best of the table's column, 'tied' what cannot "
-    "be told apart from it: the interval of the difference, paired by item or by seed, contains none (two seeds: they "
-    "overlap); of times of one or two runs also what runs of the same thing differ by (two standard errors, by the "
-    "noise of the machine's self-test, or by 10 % where none was measured)."
+    "run (bootstrap). A dash is a missing number. 'best' marks the best of the table's column, 'tied' what cannot be "
+    "told apart from it: it is the same to six digits, or the interval of the difference, paired by item or by seed, "
+    "contains none, or two seeds of each overlap or differ by no more than the spread between seeds, taken from all "
+    "methods of the column together; of times of one or two runs also what runs of the same thing differ by (two "
+    "standard errors, by the noise of the machine's self-test, or by 10 % where none was measured). Where every method "
+    "has one seed only the items are in it, and another seed may order them differently. Where methods that differ in "
+    "the length of their sequences read unequally much, none is best."
 )
 
 
@@ -23,10 +26,17 @@ def metric_value(line: Line | None, *, digits: int = 4, marks: bool = True) -> V
     """One line of the summary as a cell, with its interval below and its mark."""
     if line is None:
         return Value()
-    mark = (BEST if line["best"] else TIED if line["tied"] else "") if marks else ""
+    mark = mark_of(line) if marks else ""
     return Value(
         pretty(line["value"], line["unit"], digits), interval(line["low"], line["high"], line["unit"]), mark
     )
+
+
+def mark_of(line: Line) -> str:
+    """How a line stands in its column: nobody is best where several have the best value."""
+    if line["best"] and not line["equal"]:
+        return BEST
+    return TIED if line["tied"] else ""
 
 
 def difference_value(line: Line | None) -> Value:

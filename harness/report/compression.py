@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from harness.analyse.cells import CHAIN
 from harness.analyse.size import shrinkage
+from harness.catalogue import group_of
+from harness.errors import UsageError
+from harness.plan.expression import parse
 from harness.report.cells import (
     difference_value,
     method_columns,
@@ -18,6 +23,8 @@ from harness.report.numbers import pretty
 from harness.report.outcomes import Key, Outcome
 from harness.report.results import base_size, set_title
 
+SQUEEZES = ("compression", "plugin")
+SMALLER = (*SQUEEZES, "distillation")
 KL = ("kl_divergence", "kl_divergence_median", "kl_divergence_p99", "kl_divergence_max", "top1_agreement")
 EXPLANATION = (
     "Ordered by mean KL divergence from the reference: for a method that ends in compression the same method without "
@@ -29,7 +36,9 @@ EXPLANATION = (
 
 
 def compression(content: Content) -> Section | None:
-    """The section, or None where nothing was compared with a reference."""
+    """The section, or None where nothing was compared with a reference, or nothing was made smaller."""
+    if not any(compresses_weights(outcome.key) for outcome in content.outcomes):
+        return None
     tables = [
         table
         for which in content.sets
@@ -40,6 +49,14 @@ def compression(content: Content) -> Section | None:
         return None
     blocks: list[Block] = [Paragraph(EXPLANATION, "note"), *tables]
     return Section("Compression and distance from the reference", blocks)
+
+
+def compresses_weights(key: Key, groups: Collection[str] = SMALLER) -> bool:
+    """Whether a method compresses or distills on its way (has a stage of ``groups``); one that cannot be read may."""
+    try:
+        return any(group_of(stage.call.name) in groups for stage in parse(str(key[0])).stages if key[0] != "base")
+    except UsageError:
+        return True
 
 
 def by_divergence(content: Content, which: Key, task: str) -> list[Outcome]:

@@ -19,6 +19,7 @@ from harness.analyse.selftest import SelfTest
 from harness.analyse.series import machine_of
 from harness.analyse.summary import Line, as_lines, plain_value, summarize
 from harness.analyse.utilisation import measured_peak, published_peak
+from harness.analyse.watched import Kind
 from harness.errors import HarnessError
 from harness.plan.sources import hardware as hardware_of
 from harness.report.outcomes import Key, Outcome, outcomes
@@ -73,9 +74,12 @@ class Content:
     def summary(self) -> list[Line]:
         """The summary's lines."""
         table = summarize(self.frame, self.items, self.plan, baseline=self.baseline, installation=self.installation,
-                          scores=self.scores, noise=between_runs(self.self_test.noise if self.self_test else ()),
-                          )  # fmt: skip
+                          scores=self.scores, noise=self.noise("time"))  # fmt: skip
         return as_lines(table)
+
+    def noise(self, kind: Kind) -> dict[str, float]:
+        """By how much times or peaks of memory differ between runs of the same thing, as shares, by metric."""
+        return between_runs(self.self_test.noise if self.self_test else (), kind)
 
     @cached_property
     def outcomes(self) -> list[Outcome]:

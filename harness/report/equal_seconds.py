@@ -81,6 +81,14 @@ def _order(content: Content) -> Iterable[Group]:
     return [(outcome.key[0], outcome.key[1], outcome.key[3]) for outcome in content.outcomes]
 
 
+def _length(line: Group) -> Any:
+    """The length of the sequences that a method names: validation windows are as long, and easier the longer."""
+    try:
+        return dict(parse(str(line[0])).stages[-1].call.params).get("sequence_length")
+    except HarnessError:
+        return None
+
+
 def _table(key: Group, runs: dict[Group, list[Curve]], order: dict[Group, int]) -> Table | None:
     data, hardware, metric, what = key
     seconds = common_seconds(curve for curves in runs.values() for curve in curves)
@@ -90,6 +98,7 @@ def _table(key: Group, runs: dict[Group, list[Curve]], order: dict[Group, int]) 
     at = {line: mean_interval([value for curve in runs[line] if (value := value_at(curve, seconds)) is not None])
           for line in lines}  # fmt: skip
     best = min((found.estimate for found in at.values() if found is not None), default=None)
+    best = None if len(set(map(_length, lines))) > 1 else best
     rows = []
     for line in lines:
         found, ends = at[line], mean_interval([curve[-1][1] for curve in runs[line]])

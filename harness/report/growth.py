@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy
 import pandas
 
-from harness.analyse.scaling import begins_to_pay, power_law
+from harness.analyse.scaling import MOST, Fit, begins_to_pay, power_law
 from harness.analyse.statistics import Interval
 from harness.errors import MethodError
 from harness.plan.expression import Method, Stage, parse
-from harness.report.alike import memory_ratio, time_interval, time_ratio, training_memory
+from harness.report.alike import (
+    NOISE_IN_BRACKETS,
+    memory_interval,
+    memory_ratio,
+    pairs,
+    time_interval,
+    time_ratio,
+    training_memory,
+)
 from harness.report.content import Content
 from harness.report.document import Block, Bullets, Column, Paragraph, Row, Section, Table, Value
 from harness.report.figures import growth as picture
@@ -21,12 +29,17 @@ from harness.report.optimisations import without_modifiers
 from harness.report.outcomes import Key, Outcome
 
 ATTENTION = "flash_attention"
+Measure = Callable[[Content, Key], float]
 FEWEST = 4
 EXPLANATION = (
-    "Seconds are the median optimiser step, memory the peak above what the process began with. The exponent p is that "
-    "of the least-squares fit a + b size^p with a, b >= 0 and relative errors (their root mean square below it, where "
-    "there are more sizes than the fit has freedom for): 1 is linear, 2 quadratic; it describes these sizes and "
-    "promises nothing beyond them. On a GPU the peak is that of the device's memory."
+    "Seconds are the median optimiser step, memory the peak above what the process began with. "
+    f"{NOISE_IN_BRACKETS} A series is called faster from where on every larger size is told apart, and one that takes "
+    "less memory from where on it does so in every seed. The exponent p is that of the least-squares fit a + b size^p "
+    "with a, b >= 0 and relative errors: 1 is linear, 2 quadratic. Below it stand the exponents that the sizes do not "
+    "rule out (F test at 95 %; 0 and 3 are the ends of what was looked at and bound nothing), which is wide for "
+    "four or five sizes, and the root mean square of the errors. It describes these sizes and promises nothing "
+    "beyond them. Where the memory of the tensors alone was measured at every size (`training_memory`), memory is "
+    "fitted to that: a peak holds what the heap keeps. On a GPU the peak is that of the device's memory."
 )
 
 
@@ -57,8 +70,34 @@ def growth(content: Content) -> Section | None:
 
 
 def growth_in_words(content: Content) -> list[str]:
-    """From which size on each series beats the first one, for the opening of the report."""
+    """How each series grows and from which size on it beats the first one, for the opening of the report."""
     return [f"{grown.title}: {said}" for grown in _grown(content) for said in _findings(content, grown)]
+
+
+def _growing(content: Content, grown: Grown) -> list[str]:
+    """The exponents of every series and whether they are told from 1, a sentence for time and one for memory.
+
+    None of four sizes: a fit of three numbers leaves nothing to tell its error by.
+    """
+    said: list[str] = []
+    if len(grown.sizes) <= FEWEST:
+        return said
+    for what, measure in (("time of a step", _step), _memory_fitted(content, grown)):
+        fits = [(name, _fit(content, line, measure)) for name, line in grown.series.items()]
+        told = [f"{name} {_in_words(fit)}" for name, fit in fits]
+        if any(fit is not None for _, fit in fits):
+            said.append(f"growth of the {what} with {grown.size}, exponent (its range): {'; '.join(told)}.")
+    return said
+
+
+def _in_words(fit: Fit | None) -> str:
+    if fit is None:
+        return "follows no power"
+    return f"{plain(fit.exponent, 3)} ({_range(fit)}), {fit.against_linear()}"
+
+
+def _range(fit: Fit) -> str:
+    return f"{plain(fit.low, 3)} to {plain(fit.high, 3)}{' or more' if fit.high >= MOST else ''}"
 
 
 def _grown(content: Content) -> list[Grown]:
@@ -123,24 +162,33 @@ def _long_enough(found: Iterable[Grown]) -> list[Grown]:
 
 def _findings(content: Content, grown: Grown) -> list[str]:
     (reference, base), *others = grown.series.items()
-    said = []
+    said = _growing(content, grown)
     for name, line in others:
         shared = [size for size in line if size in base]
-        times = {size: time_interval(content, line[size].key, base[size].key) for size in shared}
-        from_ = begins_to_pay({size: found for size, found in times.items() if found is not None})
-        peaks = {size: (_peak(content, line[size].key), _peak(content, base[size].key)) for size in shared}
-        memory = {size: own / other for size, (own, other) in peaks.items() if other}
-        less = begins_to_pay({size: Interval(value, value, value, 1, "repeats") for size, value in memory.items()})
-        faster = _pays(from_, grown, "a step is faster", "a step is no faster")
-        smaller = _pays(less, grown, "it takes less memory", "it takes no less memory")
-        said.append(f"{name} against {reference}: {faster}; {smaller}.")
+        times, peaks = (
+            {size: one for size in shared if (one := of(content, line[size].key, base[size].key))}
+            for of in (time_interval, memory_interval)
+        )
+        time = _pays(times, grown, "a step is faster", "a step is slower", "a step is not clearly faster")
+        memory = _pays(peaks, grown, "it takes less memory", "it takes more memory", "it takes no less memory")
+        said.append(f"{name} against {reference}: {time}; {memory}{_seeds(content, line, base)}.")
     return said
 
 
-def _pays(size: float | None, grown: Grown, what: str, otherwise: str) -> str:
-    if size is None:
-        return f"{otherwise} at {plain(grown.sizes[-1])} {_unit(grown)}, the most that was tried"
-    return f"{what} from {plain(size)} {_unit(grown)} on"
+def _seeds(content: Content, line: dict[int, Outcome], base: dict[int, Outcome]) -> str:
+    """How many trainings stand behind a finding, where it is no more than two."""
+    fewest = min(len(pairs(content, one.key, base[size].key)) for size, one in line.items() if size in base)
+    return {1: " (one training of each)", 2: " (in both seeds)"}.get(fewest, "")
+
+
+def _pays(ratios: dict[int, Interval], grown: Grown, less: str, more: str, unsure: str) -> str:
+    """From where on it is less; where it is not at the largest size, whether it is more there or not told."""
+    size = begins_to_pay({float(size): found for size, found in ratios.items()})
+    if size is not None:
+        return f"{less} from {plain(size)} {_unit(grown)} on"
+    last = ratios[max(ratios)].low if ratios else None
+    said = more if last and last > 1 else unsure
+    return f"{said} at {plain(grown.sizes[-1])} {_unit(grown)}, the most that was tried"
 
 
 def _unit(grown: Grown) -> str:
@@ -168,28 +216,29 @@ def _table(content: Content, grown: Grown) -> Table:
 
 
 def _fits(content: Content, grown: Grown) -> Table:
+    what, memory = _memory_fitted(content, grown)
     columns = [
-        Column("Series", "", "method"), Column("Exponent", "optimiser step"), Column("Exponent", "peak memory"),
-        Column("Peak memory", f"per {_unit(grown)[:-1]}, straight line"),
+        Column("Series", "", "method"), Column("Exponent", "optimiser step"), Column("Exponent", what),
+        Column(what.capitalize(), f"per {_unit(grown)[:-1]}, straight line"),
     ]  # fmt: skip
     rows = []
     for name, line in grown.series.items():
         sizes = sorted(line)
-        times = [_step(content, line[size].key) for size in sizes]
-        peaks = [_peak(content, line[size].key) for size in sizes]
-        slope = float(numpy.polyfit(sizes, peaks, 1)[0])
-        fits = [_exponent(sizes, values) for values in (times, peaks)]
+        slope = float(numpy.polyfit(sizes, [memory(content, line[size].key) for size in sizes], 1)[0])
+        fits = [_exponent(_fit(content, line, measure)) for measure in (_step, memory)]
         rows.append(Row([Value(name, kind="method"), *fits, Value(pretty(slope, "B", 3))]))
     return Table(columns, rows, f"Fits over {grown.size}")
 
 
-def _exponent(sizes: list[int], values: list[float]) -> Value:
-    found = power_law(sizes, values)
+def _fit(content: Content, line: dict[int, Outcome], measure: Measure) -> Fit | None:
+    sizes = sorted(line)
+    return power_law(sizes, [measure(content, line[size].key) for size in sizes])
+
+
+def _exponent(found: Fit | None) -> Value:
     if found is None:
         return Value("-", "no power of the size")
-    if len(sizes) <= FEWEST:
-        return Value(plain(found.exponent, 3), f"{len(sizes)} sizes alone")
-    return Value(plain(found.exponent, 3), f"off by {pretty(found.error, 'share', 2)}")
+    return Value(plain(found.exponent, 3), f"{_range(found)}; off by {pretty(found.error, 'share', 2)}")
 
 
 def _points(content: Content, grown: Grown) -> pandas.DataFrame:
@@ -209,6 +258,19 @@ def _step(content: Content, key: Key) -> float:
 
 def _peak(content: Content, key: Key) -> float:
     return training_memory(content, key) or 0.0
+
+
+def _tensors(content: Content, key: Key) -> float:
+    """Peak bytes of the tensors of a training, from a process whose heap keeps nothing; 0 where it was not measured."""
+    lines = (content.score(key, task, "tensor_memory_bytes") for task in content.tasks_named("training_memory"))
+    return next((float(line["value"]) for line in lines if line is not None), 0.0)
+
+
+def _memory_fitted(content: Content, grown: Grown) -> tuple[str, Measure]:
+    """What the growth of memory is fitted to: tensors where they were measured at every size, else the peak."""
+    every = [outcome.key for line in grown.series.values() for outcome in line.values()]
+    measured = all(_tensors(content, key) for key in every)
+    return ("memory of tensors", _tensors) if measured else ("peak of memory", _peak)
 
 
 def _seconds(content: Content, outcome: Outcome | None) -> Value:

@@ -9,18 +9,22 @@ from harness.analyse.size import shrinkage
 from harness.analyse.summary import Line, chance_of_no_difference
 from harness.metrics import metric as declared
 from harness.report.alignment import alignment_in_words
-from harness.report.compression import by_divergence
+from harness.report.cautions import edges_in_words, seeds_in_words
+from harness.report.compression import SQUEEZES, by_divergence, compresses_weights
 from harness.report.compression_costs import rounding_in_words
 from harness.report.content import Content
+from harness.report.floors import CHANCE, Floor, clears, floor_of, over_items
+from harness.report.forgetting import forgetting_in_words, is_forgetting
 from harness.report.growth import growth_in_words
 from harness.report.history import history_in_words
 from harness.report.limits import limits_in_words
-from harness.report.lora_settings import lora_in_words
+from harness.report.lora_settings import enough_in_words, lora_in_words
 from harness.report.memory import memory_in_words
 from harness.report.numbers import interval, plain, pretty, signed
 from harness.report.objective_tables import objectives_in_words
 from harness.report.optimisations import optimisations_in_words
 from harness.report.outcomes import Key, Outcome
+from harness.report.rankings import rankings_in_words
 from harness.report.ranks import ranks_in_words
 from harness.report.serving_words import serving_in_words
 from harness.report.students import students_in_words
@@ -28,7 +32,6 @@ from harness.report.tokenizer_models import tokenizer_of
 from harness.report.vocabularies import cutting_in_words, premiums_in_words
 
 MOST_NAMED = 3
-CHANCE = 0.05  # of any of the comparisons that a best value was chosen from (Bonferroni)
 MOST_IN_ORDER = 12
 QUALITY = ("choice_accuracy", "classification_accuracy", "loss")
 # Over different tokenizers a loss per token says nothing.
@@ -42,28 +45,32 @@ def headline(content: Content) -> list[str]:
         return [_state(content), *nights]
     across_models = objectives_in_words(content)
     if across_models:
-        return [_state(content), *across_models]
+        return [_state(content), *across_models, *seeds_in_words(content, (one.key for one in content.outcomes))]
     of_training = [*growth_in_words(content), *ranks_in_words(content), *limits_in_words(content)]
     of_training += memory_in_words(content)
     of_training += optimisations_in_words(content)
-    sentences = [_state(content), *of_training, *lora_in_words(content), *students_in_words(content)]
+    sentences = [_state(content), *of_training, *enough_in_words(content), *lora_in_words(content)]
+    sentences += students_in_words(content)
     sentences += alignment_in_words(content)
     sentences += serving_in_words(content)
+    compared: list[Key] = []
     for which in content.sets:
         if of_training and not any(content.is_baseline(outcome.key) for outcome in content.groups(which)):
             continue  # which of several lengths or ranks has the lowest loss is not what was asked
         where = content.where(which)
         start = f"On {where}: " if where else ""
-        parts = (
-            _qualities, cutting_in_words, premiums_in_words, _divergence, rounding_in_words, _smallest, _fastest,
-        )  # fmt: skip
-        found = [sentence for part in parts for sentence in part(content, which)]
+        of_quality = [*_qualities(content, which), *forgetting_in_words(content, which)]
+        compared += [outcome.key for outcome in content.groups(which)] if of_quality else []
+        parts = (cutting_in_words, premiums_in_words, _divergence, rounding_in_words, _smallest, _fastest)
+        found = of_quality + [sentence for part in parts for sentence in part(content, which)]
         if not found and not any(content.is_baseline(outcome.key) for outcome in content.groups(which)):
             found += _learned(content, which)
         if found and start:
             found[0] = f"{start}{found[0][0].lower()}{found[0][1:]}"
         sentences += found
-    return sentences
+    return [
+        *sentences, *rankings_in_words(content), *seeds_in_words(content, compared), *edges_in_words(content, compared)
+    ]  # fmt: skip
 
 
 def _state(content: Content) -> str:
@@ -82,7 +89,7 @@ def _state(content: Content) -> str:
 def _qualities(content: Content, which: Key) -> list[str]:
     found = []
     several = len({tokenizer_of(one.key) for one in content.groups(which)}) > 1
-    for task in content.tasks:
+    for task in (task for task in content.tasks if not is_forgetting(content, which, task)):
         asked = ACROSS_TOKENIZERS if several else QUALITY
         metric = next((name for name in asked if task in content.tasks_with(name)), None)
         sentence = _quality(content, which, task, metric) if metric else None
@@ -101,6 +108,9 @@ def _quality(content: Content, which: Key, task: str, metric: str) -> str | None
         return None
     tied = [outcome for outcome, line in lines if line["tied"] and line is not best]
     about = f"{declared(metric).label.lower()} on {task}"
+    floor = floor_of(content, best)
+    if floor is not None and not clears(content, best, floor, len(lines)):
+        return _no_better(content, best, floor, about)
     if best["method"] != content.baseline and any(content.is_baseline(outcome.key) for outcome in tied):
         return (
             f"No clear difference from the baseline in {about}: the best value is "
@@ -114,10 +124,25 @@ def _quality(content: Content, which: Key, task: str, metric: str) -> str | None
             f"{pretty(best['value'], best['unit'])}{_change(best, content)}, and the best of so many may be by chance."
         )
     else:
-        sentence = f"Best {about}: {_name(best)} with {pretty(best['value'], best['unit'])}{_change(best, content)}"
-    chance = content.chance(best["steps"]) if metric == "choice_accuracy" else None
-    guess = f"; chance is {pretty(chance, best['unit'])}" if chance else ""
-    return f"{sentence}{_tied(tied, best)}{guess}."
+        names = " and ".join(_name(line) for _, line in lines if line["equal"]) or _name(best)
+        tied = [outcome for outcome, line in lines if line["tied"] and line is not best and not line["equal"]]
+        sentence = f"Best {about}: {names} with {pretty(best['value'], best['unit'])}{_change(best, content)}"
+    return f"{sentence}{_tied(tied)}{_without_learning(floor)}."
+
+
+def _no_better(content: Content, best: Line, floor: Floor, about: str) -> str:
+    ends = interval(*over_items(content, best), best["unit"])
+    return (
+        f"No method is clearly better than {floor.how} in {about} ({pretty(floor.share, 'share')}): the best value, "
+        f"{pretty(best['value'], best['unit'])}{' ' if ends else ''}{ends} ({_name(best)}), is not told apart from it."
+    )
+
+
+def _without_learning(floor: Floor | None) -> str:
+    if floor is None:
+        return ""
+    how = "chance is" if floor.how == "guessing" else f"{floor.how} gets"
+    return f"; {how} {pretty(floor.share, 'share')}"
 
 
 def _divergence(content: Content, which: Key) -> list[str]:
@@ -165,7 +190,7 @@ def _smallest(content: Content, which: Key) -> list[str]:
         if found is not None and found.times >= 1.005:
             told.setdefault(str(outcome.key[0]), found.in_words())
     if not told:
-        compresses = any(_only_compresses(content, outcome) for outcome, _ in lines)
+        compresses = any(compresses_weights(outcome.key, SQUEEZES) for outcome, _ in lines)
         return ["No method makes the weights smaller than the 16-bit base."] if compresses else []
     several = "; ".join(f"{method} {words}" for method, words in list(told.items())[:MOST_NAMED])
     return [f"Weights on disk against the 16-bit base: {several}."]
@@ -191,7 +216,7 @@ def _fastest(content: Content, which: Key) -> list[str]:
         slower = [line for outcome, line in lines if not line["tied"]]
         note = f"; the slowest reaches {plain(min(line['value'] for line in slower), 3)}" if slower else ""
         return [f"No method decodes faster than the baseline{where} ({plain(best['value'], 3)} tokens/s{note})."]
-    return [f"Fastest decoding{where}: {_name(best)} with {plain(best['value'], 3)} tokens/s{_tied(tied, best)}."]
+    return [f"Fastest decoding{where}: {_name(best)} with {plain(best['value'], 3)} tokens/s{_tied(tied)}."]
 
 
 def _learned(content: Content, which: Key) -> list[str]:
@@ -247,7 +272,7 @@ def _change(line: Line, content: Content) -> str:
     return f" ({change}{' ' if ends else ''}{ends} against {content.baseline})"
 
 
-def _tied(tied: list[Outcome], best: Line) -> str:
+def _tied(tied: list[Outcome]) -> str:
     names = [f"{one.key[0]} at {one.key[3]}" for one in tied]
     if not names:
         return "; nothing else is tied with it"

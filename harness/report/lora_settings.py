@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from harness.report.outcomes import Key, Outcome
 from harness.report.results import set_title
 
 QUALITY = "bits_per_byte"
+FULL = "full_finetune"
 SIZES = ("trainable_share", "further_task_bytes")
 ASKED = (8, 16)
 EXPLANATION = (
@@ -49,6 +51,15 @@ def lora_in_words(content: Content) -> list[str]:
     """Whether ranks 8 and 16 are enough, for the opening of the report."""
     found = _measured(content)
     return [] if found is None else _answers(content, *found[1:])
+
+
+def enough_in_words(content: Content) -> list[str]:
+    """Yes or no to whether a small rank is enough, and what changes more than the rank does."""
+    found = _measured(content)
+    if found is None:
+        return []
+    _, settings, task = found
+    return [*_verdict(content, settings, task), *_beside_rank(content, settings, task)]
 
 
 def _measured(content: Content) -> tuple[Key, list[Setting], str] | None:
@@ -104,7 +115,67 @@ def _section(content: Content, which: Key, found: list[Setting], task: str) -> S
             *_differences(content, one, largest, task),
         ], "baseline" if one is largest else ""))  # fmt: skip
     table = Table(columns, rows, set_title(which))
-    return Section("LoRA's settings", [Paragraph(EXPLANATION, "note"), Bullets(_answers(content, found, task)), table])
+    said = [*_verdict(content, found, task), *_beside_rank(content, found, task), *_answers(content, found, task)]
+    return Section("LoRA's settings", [Paragraph(EXPLANATION, "note"), Bullets(said), table])
+
+
+def _verdict(content: Content, found: list[Setting], task: str) -> list[str]:
+    """Whether the ranks that are asked for are enough: not worse than the largest, as far as the seeds tell."""
+    largest = _largest(found)
+    against = {one.rank: _over_seeds(content, one, largest, task) for one in _asked(found)}
+    told = {rank: interval for rank, interval in against.items() if interval is not None and interval.low is not None}
+    if not told or len(told) < len(against):
+        return [f"Whether rank {_either(against)} is enough cannot be told: too few seeds."] if against else []
+    lost = [rank for rank, interval in told.items() if interval.low is not None and interval.low > 0]
+    kept = [rank for rank in told if rank not in lost]
+    if not lost:
+        told_by = f"as far as {min(interval.n for interval in told.values())} seeds tell"
+        return [f"Yes, rank {_either(kept)} is enough here: not worse than rank {largest.rank} {told_by}."]
+    if not kept:
+        return [f"No, rank {_either(lost)} is not enough here: worse than rank {largest.rank}."]
+    return [f"Rank {_either(kept)} is enough here, rank {_either(lost)} is not: worse than rank {largest.rank}."]
+
+
+def _either(ranks: Iterable[int]) -> str:
+    return " or ".join(map(str, ranks))
+
+
+def _beside_rank(content: Content, found: list[Setting], task: str) -> list[str]:
+    """Other targets at one rank against all ranks on the usual ones, where they are told apart."""
+    ranks = [one for one in found if one.plain]
+    values = {one.rank: _line(content, one, task)["value"] for one in ranks}
+    best, span = min(ranks, key=lambda one: values[one.rank]), max(values.values()) - min(values.values())
+    said = []
+    for one in found:
+        same = next((other for other in ranks if other.rank == one.rank and other.alpha == one.alpha), None)
+        change = _over_seeds(content, one, same, task) if same and one.targets != same.targets else None
+        if same is None or change is None or change.contains(0.0) is not False:
+            continue
+        beyond = _over_seeds(content, one, best, task)
+        sure = beyond is not None and beyond.contains(0.0) is False
+        wider = "more" if abs(change.estimate) > span else "no more"
+        said.append(
+            f"Targets {one.targets} instead of {same.targets} at rank {one.rank}: {_change(change)}, {wider} than the "
+            f"{plain(span, 3)} between the best and the worst of ranks {min(values)} to {max(values)}; from rank "
+            f"{best.rank}, the best of them, it is {'' if sure else 'not '}told apart."
+        )
+    return [*said, *_full(content, _largest(found), task)]
+
+
+def _full(content: Content, largest: Setting, task: str) -> list[str]:
+    """Full fine-tuning against the largest rank, where it was trained as well."""
+    key = (FULL, *largest.outcome.key[1:])
+    line = content.score(key, task, QUALITY)
+    found = None if line is None else _seed_by_seed(content, line, _line(content, largest, task))
+    if found is None or found.low is None:
+        return []
+    verdict = "not told apart" if found.contains(0.0) else "worse" if found.estimate > 0 else "better"
+    return [f"Full fine-tuning against rank {largest.rank}: {_change(found)}, {verdict}."]
+
+
+def _change(found: Interval) -> str:
+    """A difference with the ends of its interval so that zero is on the right side of them."""
+    return f"{signed(found.estimate)} [{signed(found.low)}, {signed(found.high)}] bits per byte over {found.n} seeds"
 
 
 def _largest(found: list[Setting]) -> Setting:
@@ -113,8 +184,11 @@ def _largest(found: list[Setting]) -> Setting:
 
 def _answers(content: Content, found: list[Setting], task: str) -> list[str]:
     largest = _largest(found)
-    asked = [one for one in found if one.plain and one.rank in ASKED and one is not largest]
-    return [_answer(content, one, largest, task) for one in asked]
+    return [_answer(content, one, largest, task) for one in _asked(found)]
+
+
+def _asked(found: list[Setting]) -> list[Setting]:
+    return [one for one in found if one.plain and one.rank in ASKED and one is not _largest(found)]
 
 
 def _line(content: Content, one: Setting, task: str) -> Line:
@@ -133,7 +207,11 @@ def _differences(content: Content, one: Setting, largest: Setting, task: str) ->
 
 def _over_seeds(content: Content, one: Setting, largest: Setting, task: str) -> Interval | None:
     """Mean difference of the trainings of one seed each; None where they share no seed."""
-    mine, other = (content.by_seed(QUALITY, _line(content, which, task)["steps"]) for which in (one, largest))
+    return _seed_by_seed(content, _line(content, one, task), _line(content, largest, task))
+
+
+def _seed_by_seed(content: Content, one: Line, largest: Line) -> Interval | None:
+    mine, other = (content.by_seed(QUALITY, line["steps"]) for line in (one, largest))
     return mean_interval([mine[seed] - other[seed] for seed in mine if seed in other])
 
 

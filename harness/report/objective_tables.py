@@ -8,10 +8,11 @@ import pandas
 
 from harness.analyse.curves import common_seconds, value_at
 from harness.metrics import metric as declared
-from harness.report.cells import BEST, TIED, metric_value
+from harness.report.cells import BEST, mark_of, metric_value
 from harness.report.content import Content, one_line
 from harness.report.document import Block, Column, Figure, Paragraph, Row, Section, Table, Value
 from harness.report.figures import progress
+from harness.report.floors import clears, floor_of
 from harness.report.numbers import plain, pretty
 from harness.report.objectives import NONE, Compared, Cost, Objective, Question, compared, without_budget
 from harness.report.training import utilisation_value
@@ -49,6 +50,13 @@ def objectives_in_words(content: Content) -> list[str]:
         tied = [_in_words(one) for one, other in answers if other["tied"] and one != best]
         told = f"; tied with it: {', '.join(tied)}" if tied else "; nothing is tied with it"
         label, value = declared(question[2]).label, pretty(line["value"], line["unit"])
+        floor = floor_of(content, line)
+        if floor is not None and not clears(content, line, floor, len(answers)):
+            share = pretty(floor.share, "share")
+            unsure = f"the best value, {value} of {_in_words(best)}, is not told apart from it"
+            beaten = f"no objective clearly beats {floor.how} ({share})"
+            sentences.append(f"{label} after {question[0]}: {beaten}; {unsure}.")
+            continue
         guess = f"; {text}" if (text := _guessing(content, found, question)) else ""
         sentences.append(f"{label} after {question[0]}: best from {_in_words(best)} with {value}{told}{guess}.")
     return sentences
@@ -108,7 +116,7 @@ def _marked(found: Compared, objective: Objective, question: Question) -> Value:
     if line is None:
         return Value()
     value = metric_value(line, marks=False)
-    return Value(value.text, value.note, BEST if line["best"] else TIED if line["tied"] else "")
+    return Value(value.text, value.note, mark_of(line))
 
 
 def _name(objective: Objective) -> Value:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from harness.analyse.cells import CHAIN
-from harness.analyse.summary import Line, is_tied
+from harness.analyse.summary import Line, is_same, is_tied
 from harness.catalogue import adapter_class, group_of
 from harness.errors import UsageError
 from harness.metrics import metric as declared
@@ -133,8 +133,10 @@ def _answers(
         }  # fmt: skip
         choose = min if declared(metric).direction == "lower" else max
         best = choose(same.values(), key=lambda line: line["value"])
+        several = sum(is_same(line, best) for line in same.values()) > 1
         for objective, line in same.items():
-            line |= {"best": line is best, "tied": line is best or is_tied(line, best, items)}
+            tied = is_same(line, best) or is_tied(line, best, items)
+            line |= {"best": line is best, "tied": tied, "equal": several and is_same(line, best)}
             found[objective, question] = line
     return found
 

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from harness.analyse.statistics import Interval
 from harness.analyse.summary import Line, compare
 from harness.errors import MethodError
 from harness.plan.expression import Method, parse
-from harness.report.alike import FIRST_STEPS, loss_distance, memory_ratio, time_ratio
+from harness.report.alike import (
+    FIRST_STEPS,
+    NOISE_IN_BRACKETS,
+    loss_distance,
+    memory_interval,
+    memory_ratio,
+    over_seeds,
+    pairs,
+    time_interval,
+    time_ratio,
+    told_apart,
+)
 from harness.report.cells import method_columns, method_values, row_kind
 from harness.report.content import Content
 from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
@@ -16,10 +28,11 @@ from harness.report.outcomes import Key, Outcome
 from harness.report.results import set_title
 
 QUALITY = "bits_per_byte"
+UNSURE = " (not told from 1)"
 EXPLANATION = (
     "Each training beside the same one without its modifiers, at fp32 where it runs at another precision. Time is the "
-    "median optimiser step over the seeds that both have, its bracket a bootstrap over the steps: the two ran at "
-    "different times of one sweep. Memory is the peak above what the process began with (on a GPU the device's). "
+    "median optimiser step over the seeds that both have; the two ran at different times of one sweep. "
+    f"{NOISE_IN_BRACKETS} Memory is the peak above what the process began with (on a GPU the device's). "
     "Distance of losses: the greatest between the two losses of one optimiser step; the same arithmetic in another "
     "order differs in the last bits only, which training magnifies step by step. The test difference is paired over "
     "windows."
@@ -38,12 +51,38 @@ def optimisations_in_words(content: Content) -> list[str]:
     for outcome, other in (pair for which in content.sets for pair in _pairs(content, which)):
         one, two = outcome.key, other.key
         where = content.where(content.set_of(one))
-        against = f"Against {two[0]} at {two[3]}{f' on {where}' if where else ''} (step, peak of memory)"
+        beside = f"{two[0]} at {two[3]}{f' on {where}' if where else ''}"
+        against = f"Against {beside} (step, peak of memory{_several(content, one, two)})"
         name = str(one[0]).removeprefix(str(two[0])).strip()
-        ratios = f"{time_ratio(content, one, two).text}, {memory_ratio(content, one, two).text}"
+        ratios = f"{time_in_words(content, one, two)}, {memory_in_words(content, one, two)}"
         change = " ".join(filter(None, (name, f"at {one[3]}" if one[3] != two[3] else "")))
         said.setdefault(against, []).append(f"{change} {ratios}")
     return [f"{against}: {'; '.join(found)}." for against, found in said.items()]
+
+
+def _several(content: Content, one: Key, other: Key) -> str:
+    return " and its range over seeds" if len(pairs(content, one, other)) > 1 else ""
+
+
+def time_in_words(content: Content, one: Key, other: Key) -> str:
+    """The ratio of times, and whether it can be told from 1."""
+    found = time_interval(content, one, other)
+    return "-" if found is None else f"{plain(found.estimate, 3)} x{'' if told_apart(found) else UNSURE}"
+
+
+def memory_in_words(content: Content, one: Key, other: Key) -> str:
+    """The ratio of peaks with its range over seeds, and whether it can be told from 1."""
+    found = memory_interval(content, one, other)
+    if found is None:
+        return "-"
+    return f"{plain(found.estimate, 3)} x{told_in_seeds(found)}"
+
+
+def told_in_seeds(found: Interval) -> str:
+    """The range over seeds in brackets; of one seed whether the ratio can be told from 1."""
+    if found.n > 1:
+        return f" ({over_seeds(found)})"
+    return "" if told_apart(found) else UNSURE
 
 
 def without_modifiers(method: str) -> str:
@@ -69,16 +108,16 @@ def partner(outcome: Outcome, among: list[Outcome]) -> Outcome | None:
 
 
 def _table(content: Content, which: Key) -> Block | None:
-    pairs = _pairs(content, which)
-    if not pairs:
+    found = _pairs(content, which)
+    if not found:
         return None
-    overflow = any("overflow_steps" in content.last_training(outcome.key) for outcome, _ in pairs)
+    overflow = any("overflow_steps" in content.last_training(outcome.key) for outcome, _ in found)
     columns = [
         *method_columns(), Column("Compared with", "precision", "method"), Column("Optimiser step", "ratio"),
         Column("Peak memory", "ratio"), Column("Distance of losses", f"first {FIRST_STEPS} steps"),
         *([Column("Steps left out", "overflow")] if overflow else []), Column("Test difference", "bits per byte"),
     ]  # fmt: skip
-    rows = [_row(content, outcome, other, overflow) for outcome, other in pairs]
+    rows = [_row(content, outcome, other, overflow) for outcome, other in found]
     return Table(columns, rows, set_title(which))
 
 
@@ -87,9 +126,9 @@ def _pairs(content: Content, which: Key) -> list[tuple[Outcome, Outcome]]:
     if "ranks=" in str(which[2]):
         return []
     here = [outcome for outcome in content.groups(which) if content.steps_of(outcome.key)]
-    pairs = [(outcome, other) for outcome in here if (other := partner(outcome, here)) is not None]
-    modified = any(" + " in str(outcome.key[0]).rsplit(" > ", 1)[-1] for outcome, _ in pairs)
-    return pairs if modified else []
+    found = [(outcome, other) for outcome in here if (other := partner(outcome, here)) is not None]
+    modified = any(" + " in str(outcome.key[0]).rsplit(" > ", 1)[-1] for outcome, _ in found)
+    return found if modified else []
 
 
 def _row(content: Content, outcome: Outcome, other: Outcome, overflow: bool) -> Row:

@@ -6,11 +6,20 @@ from dataclasses import replace
 from typing import Any
 
 from harness.plan.expression import Method, parse
-from harness.report.alike import FIRST_STEPS, MEMORY, farthest, loss_distance, time_ratio, training_memory
+from harness.report.alike import (
+    FIRST_STEPS,
+    MEMORY,
+    NOISE_IN_BRACKETS,
+    farthest,
+    loss_distance,
+    time_ratio,
+    training_memory,
+)
 from harness.report.cells import method_values, metric_value, row_kind
 from harness.report.content import Content, one_line
 from harness.report.document import Column, Paragraph, Row, Section, Table, Value
 from harness.report.numbers import plain, pretty
+from harness.report.optimisations import time_in_words
 from harness.report.outcomes import Outcome
 
 KEPT = ("rank_parameter_bytes", "rank_gradient_bytes", "rank_optimizer_bytes")
@@ -19,8 +28,8 @@ EXPLANATION = (
     "most. By arithmetic, with N ranks and P parameters in fp32, data parallel keeps 4P, 4P and 8P (Adam's two "
     "moments); ZeRO keeps a fp32 copy of its share beside them, so that stage 1 keeps 4P, 4P and 12P/N, stage 2 4P, "
     "4P/N and its buckets, and 12P/N, stage 3 a share of all three. Communication is that of two profiled warm-up "
-    "steps, waiting for the other rank included. Losses are set beside those of the same method in one process at the "
-    "same global batch."
+    "steps, waiting for the other rank included. Ratios and losses are set beside those of the same method in one "
+    f"process at the same global batch. {NOISE_IN_BRACKETS}"
 )
 
 
@@ -63,9 +72,26 @@ def ranks_in_words(content: Content) -> list[str]:
         if (alone := _alone(content, one)) and (found := farthest(content, one.key, alone.key)) is not None
     ]  # fmt: skip
     said = [f"Parameters, gradients and optimiser state that a rank keeps, together: {told}."]
+    said += _cost(content, several)
     if distances:
         said.append(f"No loss of any step is further from one process's than {plain(max(distances), 2)}.")
     return said
+
+
+def _cost(content: Content, several: list[Outcome]) -> list[str]:
+    """What each exchanges and how long a step takes beside data parallel."""
+    said = []
+    seconds = [(one, content.last_training(one.key).get("communication_seconds")) for one in several]
+    told = [f"{one.key[0]} {pretty(line['value'], 's', 3)}" for one, line in seconds if line is not None]
+    if told:
+        said.append(f"Communication in a step, waiting included: {'; '.join(told)}.")
+    divided = [one for one in several if "zero" in str(one.key[0])]
+    whole = {(_without_zero(str(one.key[0])), *one.key[1:]): one for one in several if one not in divided}
+    ratios = [
+        f"{one.key[0]} {time_in_words(content, one.key, other.key)}" for one in divided
+        if (other := whole.get((_without_zero(str(one.key[0])), *one.key[1:]))) is not None
+    ]  # fmt: skip
+    return [*said, f"A step takes, against data parallel: {'; '.join(ratios)}."] if ratios else said
 
 
 def _ranks(content: Content, outcome: Outcome) -> list[dict[str, Any]]:

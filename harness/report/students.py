@@ -29,7 +29,8 @@ EXPLANATION = (
     "student that learnt as many tokens without a teacher, the control (alpha=0; of distilbert, its labels alone): the "
     "difference is what the teacher added, for the better below zero in bits and above it in accuracy. Both are paired "
     "over the test items. Asking the teacher costs forward passes, so that equally many tokens "
-    "take longer; the curves over seconds show the comparison at equal time."
+    "take longer; the curves over seconds show the comparison at equal time. The bracket of a ratio of times holds "
+    "what runs of the same thing differ by."
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas
 
 from harness.plan.expression import value_text
+from harness.report.cautions import at_the_edge
 from harness.report.cells import BEST
 from harness.report.content import Content, one_line
 from harness.report.document import Block, Column, Paragraph, Row, Section, Table, Value
@@ -68,6 +69,5 @@ def _sensitivity(trials: Sequence[Mapping[str, Any]]) -> Value:
         return Value("unbounded", f"{len(trials) - len(losses)} of {len(trials)} failed")
     if len(losses) < 2:
         return Value()
-    ordered = sorted(trials, key=lambda trial: trial["value"])
-    edge = "best at the edge" if ordered[0]["chosen"] or ordered[-1]["chosen"] else ""
+    edge = "best at the edge" if at_the_edge(trials) else ""
     return Value(f"+{plain(max(losses) - min(losses), 3)}", edge)

@@ -11,7 +11,7 @@ import pytest
 
 from harness.analyse.item_scores import ItemScores
 from harness.analyse.paired import RECIPES, difference
-from harness.analyse.summary import summarize
+from harness.analyse.summary import spread_of_seeds, summarize, within_spread
 from harness.results.items import items_of
 from harness.results.rows import frame_of
 
@@ -265,3 +265,73 @@ def test_items_of_an_attempt_that_no_longer_decides_are_not_compared(synthetic: 
     whole = table(records, baseline="base", installation=base["environment"]["installation"])
     found = line(whole, "int8", "choice_accuracy", "choice")
     assert found["value"] == 0.75 and found["difference"] == pytest.approx(0.25)
+
+
+def test_equal_values_are_tied_and_none_of_them_is_the_one_best(synthetic: ModuleType) -> None:
+    """Also where the last bits of the arithmetic differ, and the items by as little."""
+    found = table(trained(synthetic, a=[2.0], b=[2.0 + 1e-7], c=[2.1]))
+    assert [bool(line(found, name, "loss")["tied"]) for name in "abc"] == [True, True, False]
+    assert [bool(line(found, name, "loss")["equal"]) for name in "abc"] == [True, True, False]
+    assert not line(table(trained(synthetic, a=[2.0], b=[2.1])), "a", "loss")["equal"]
+
+
+def test_two_seeds_are_tied_by_the_spread_between_seeds_of_all_methods(synthetic: ModuleType) -> None:
+    """By hand: each pair is 0.002 apart, so the deviation is 0.002 / sqrt(2) with 3 degrees of freedom.
+
+    t is 3.182, and two means of two differ by up to 3.182 * 0.001414 = 0.0045.
+    """
+    seeds = {"a": [2.000, 2.002], "b": [2.005, 2.007], "c": [2.004, 2.006]}
+    lines = [line(table(trained(synthetic, **seeds)), name, "loss").to_dict() for name in "abc"]
+    spread = spread_of_seeds(lines)
+    assert spread is not None and spread.deviation == pytest.approx(0.0014142, rel=1e-3) and spread.freedom == 3
+    assert [within_spread(one, lines[0], spread) for one in lines] == [True, False, True]
+    alone = line(table(trained(synthetic, b=[2.005])), "b", "loss").to_dict()
+    assert within_spread(alone, lines[0], spread), "one training of it: 0.0055"
+    assert not within_spread(lines[1], lines[0], None)
+
+
+def test_a_clear_difference_by_items_is_tied_where_seeds_differ_as_much(synthetic: ModuleType) -> None:
+    """Ranges apart and every window worse: of two seeds of each that is so once in three times by chance."""
+    def of(method: str, seed: int, bits: float) -> dict[str, Any]:
+        made = windows(synthetic, method, [bits + place / 10 for place in range(20)], [100] * 20, list(range(20)))
+        step = f"{method}{seed}".ljust(16, "0")
+        return made | {"coordinates": made["coordinates"] | {"seed": seed}, "step": step, "record": f"{step}.1"}
+
+    near = {"a": (1.000, 1.010), "b": (1.011, 1.021)}
+    far = near | {"b": (1.211, 1.221)}
+    for values, tied in ((near, True), (far, False)):
+        found = table([of(name, seed, bits) for name, both in values.items() for seed, bits in enumerate(both)])
+        assert bool(line(found, "b", "bits_per_byte")["tied"]) is tied
+
+
+def test_what_nothing_random_entered_has_no_spread_of_its_own(synthetic: ModuleType) -> None:
+    fixed = [synthetic.record("eval", name, task="perplexity", metrics={"loss": value})
+             for name, value in (("base", 2.0), ("int8", 2.0001))]  # fmt: skip
+    found = table([*fixed, *trained(synthetic, a=[2.1, 2.2], b=[2.3, 2.1])])
+    assert line(found, "base", "loss")["best"] and not line(found, "int8", "loss")["tied"]
+
+
+def read(synthetic: ModuleType, method: str, tokens: int, loss: float) -> list[dict[str, Any]]:
+    return [
+        synthetic.record("train", method, seed=0, metrics={"train_tokens": tokens, "optimizer_steps": 9}),
+        synthetic.record("eval", method, task="perplexity", seed=0,
+                         metrics={"loss": loss, "peak_memory_rise_bytes": tokens}),
+    ]  # fmt: skip
+
+
+def test_other_lengths_of_sequences_that_read_more_are_not_compared(synthetic: ModuleType) -> None:
+    def marks(*tokens: int) -> list[Any]:
+        methods = [f"clm(sequence_length={length})" for length in (256, 512)]
+        records = [one for method, many, loss in zip(methods, tokens, (2.0, 1.9), strict=True)
+                   for one in read(synthetic, method, many, loss)]  # fmt: skip
+        found = table(records)
+        assert line(found, methods[0], "peak_memory_rise_bytes")["best"], "what a model takes in use is compared"
+        return [line(found, method, "loss")["best"] for method in methods]
+
+    assert marks(1000, 2000) == [None, None]
+    assert marks(1000, 1001) != [False, True] and marks(1000, 1000) == [False, True]
+
+
+def test_more_tokens_of_other_methods_are_compared(synthetic: ModuleType) -> None:
+    found = table([*read(synthetic, "clm", 1000, 2.0), *read(synthetic, "lora", 2000, 1.9)])
+    assert line(found, "lora", "loss")["best"]
