@@ -83,6 +83,13 @@ def test_no_suite_has_lost_its_results() -> None:
     assert set(AGAIN) == set(SUITES)
 
 
+def test_a_page_asks_and_notes_what_its_suite_does(suite: str, shipped_suite: Callable[[str], Path]) -> None:
+    """A note that was mended in the suite alone would go on standing in the report."""
+    written = load(shipped_suite(suite))
+    for kept in Store(ROOT / "results").plans(suite).values():
+        assert (kept["question"], list(kept["notes"])) == (written.question, list(written.notes))
+
+
 def test_every_cell_that_can_run_here_is_committed(suite: str, planned: Plan) -> None:
     done = committed(suite)
     missing = [f"{step.method_text} {step.operation}" for step in planned.steps

@@ -22,6 +22,9 @@ class FlashAttention(Modifier):
 
     ``eager`` is transformers' own, which writes the whole matrix of attention; the others are torch's (``math``,
     ``memory_efficient``, ``flash``) and the package flash-attn's.
+
+    A training without this modifier uses what torch chooses, which is its flash kernel wherever that can run: compare
+    with ``kernel=eager`` to see what it gives.
     """
 
     summary = "attention by a named kernel"
