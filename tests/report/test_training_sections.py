@@ -31,7 +31,7 @@ BUILT = {"quick", "claims", "finetuning", "alignment", "nightly", "serving"}
 SECTIONS = (tuning, alignment, forgetting, lora_settings, limits, memory, optimisations, growth, ranks, students)
 HAS = {
     "finetuning": {tuning, forgetting}, "lora": {tuning, lora_settings}, "frontier": {limits},
-    "efficiency": {optimisations, growth}, "attention": {growth}, "zero": {ranks},
+    "efficiency": {memory, optimisations, growth}, "attention": {growth}, "zero": {memory, ranks},
     "distillation": {tuning, forgetting, students}, "alignment": {alignment}, "alignment_local": {alignment},
     "memory": {memory},
 }  # fmt: skip
