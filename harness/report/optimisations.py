@@ -57,7 +57,18 @@ def optimisations_in_words(content: Content) -> list[str]:
         ratios = f"{time_in_words(content, one, two)}, {memory_in_words(content, one, two)}"
         change = " ".join(filter(None, (name, f"at {one[3]}" if one[3] != two[3] else "")))
         said.setdefault(against, []).append(f"{change} {ratios}")
-    return [f"{against}: {'; '.join(found)}." for against, found in said.items()]
+    return [*(f"{against}: {'; '.join(found)}." for against, found in said.items()), *_composed(content)]
+
+
+def _composed(content: Content) -> list[str]:
+    """How far the losses of trainings with several modifiers are from those without, at the same precision."""
+    found = []
+    for one, two in ((one.key, two.key) for which in content.sets for one, two in _pairs(content, which)):
+        if one[3] == two[3] and len(parse(str(one[0])).stages[-1].modifiers) > 1:
+            name = str(one[0]).removeprefix(str(two[0])).strip()
+            found.append(f"{two[0]} {name} at {one[3]} {loss_distance(content, one, two).text}")
+    start = f"Composed, the losses of the first {FIRST_STEPS} steps move by at most (nats per token)"
+    return [f"{start}: {'; '.join(found)}."] if found else []
 
 
 def _several(content: Content, one: Key, other: Key) -> str:

@@ -19,7 +19,7 @@ from harness.report.limits import limits
 from harness.report.lora_settings import lora_in_words, lora_settings
 from harness.report.memory import memory, memory_in_words
 from harness.report.numbers import plain, pretty
-from harness.report.optimisations import optimisations, partner
+from harness.report.optimisations import optimisations, optimisations_in_words, partner
 from harness.report.pages import markdown
 from harness.report.ranks import ranks, ranks_in_words
 from harness.report.students import students, students_in_words
@@ -96,6 +96,19 @@ def test_a_committed_report_is_what_the_records_give(suite: str) -> None:
     installations = sorted(path.parent.name for path in RESULTS.glob(f"{suite}/*/plan.json"))
     made = (markdown(compose(content_of(RESULTS, suite, one))) for one in installations)
     assert any(text == committed for text in made)
+
+
+def test_compositions_are_answered_in_the_opening(content: dict[str, Content]) -> None:
+    """By hand: the ten first losses of both trainings of each seed."""
+    names = ("qlora(learning_rate=0.01) + gradient_checkpointing + flash_attention", "qlora(learning_rate=0.01)")
+    kept = [records("efficiency", name, precision="bf16-mixed") for name in names]
+    far = max(
+        abs(a - b)
+        for one, two in zip(*kept, strict=True)
+        for a, b in zip(one["optimizer_steps"]["loss"][:10], two["optimizer_steps"]["loss"][:10], strict=True)
+    )
+    (said,) = [one for one in optimisations_in_words(content["efficiency"]) if one.startswith("Composed")]
+    assert f"qlora + gradient_checkpointing + flash_attention at bf16-mixed {plain(far, 2)}." in said
 
 
 def test_growth_by_hand(content: dict[str, Content]) -> None:
