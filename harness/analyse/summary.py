@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy
@@ -21,7 +21,7 @@ from harness.analyse.paired import UNTRANSFORMED, difference
 from harness.analyse.statistics import LEVEL, Interval, bootstrap_median, mean_interval, t_quantile
 from harness.errors import MethodError
 from harness.metrics import metric as declared
-from harness.plan.expression import Method, parse
+from harness.plan.expression import parse
 
 SET = ("model", "data", "hardware")
 KEYS = (*GROUP, "operation", "stage", "task", "metric")
@@ -213,11 +213,9 @@ def _without_length(method: str) -> str:
     if LENGTH not in method:
         return method
     try:
-        stages = parse(method).stages
+        return str(parse(method).without((LENGTH,)))
     except MethodError:
         return method
-    calls = [replace(one.call, params=tuple(item for item in one.call.params if item[0] != LENGTH)) for one in stages]
-    return str(Method(tuple(replace(one, call=call) for one, call in zip(stages, calls, strict=True))))
 
 
 def _against_baseline(same: list[Line], baseline: str | None, scores: ItemScores) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -227,13 +228,9 @@ def _say_once(package: str) -> None:
 
 def _kind_of_adapters(folder: Path) -> str:
     """PEFT's name of the method whose adapters lie in ``folder``."""
-    import json
-
     return str(json.loads((folder / "adapter_config.json").read_text()).get("peft_type"))
 
 
 def _quantization_of(path: Path) -> dict[str, Any]:
     """What ``config.json`` says of a stored model's quantisation; empty for a plain one."""
-    import json
-
     return dict(json.loads((path / "config.json").read_text()).get("quantization_config") or {})

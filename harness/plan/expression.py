@@ -15,7 +15,8 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from harness.errors import MethodError
@@ -47,6 +48,10 @@ class Call:
             return self.name
         return f"{self.name}({', '.join(f'{key}={value_text(value)}' for key, value in self.params)})"
 
+    def without(self, params: Collection[str]) -> Call:
+        """The same without what it says of these parameters."""
+        return Call(self.name, tuple(item for item in self.params if item[0] not in params))
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -67,6 +72,10 @@ class Method:
 
     def __str__(self) -> str:
         return " > ".join(map(str, self.stages))
+
+    def without(self, params: Collection[str]) -> Method:
+        """The chain without what its stages say of these parameters."""
+        return Method(tuple(replace(stage, call=stage.call.without(params)) for stage in self.stages))
 
 
 def value_text(value: object) -> str:

@@ -25,13 +25,14 @@ def seeds_in_words(content: Content, compared: Iterable[Key]) -> list[str]:
         max(lines["optimizer_steps"]["seeds"] for lines in stages.values())
         for key in compared if (stages := content.trained(key))
     }  # fmt: skip
-    few = sorted(seeds & FEW.keys())
-    if not few or min(seeds) >= FEWEST_SEEDS:
+    found = sorted(seeds & FEW.keys())
+    if not found or min(seeds) >= FEWEST_SEEDS:
         return []
     some = "Some trained methods" if max(seeds) >= FEWEST_SEEDS else "Trained methods"
-    begin = f"{some} have {' or '.join(FEW[one] for one in few)}: brackets of their differences are over the test items"
-    of_one = {(1,): OF_ONE_ALONE, (1, 2): OF_ONE}.get(tuple(few), "")
-    return [f"{begin} of these trainings{OF_TWO if few[-1] == 2 else ''}{of_one}."]
+    told = " or ".join(FEW[one] for one in found)
+    begin = f"{some} have {told}: brackets of their differences are over the test items"
+    of_one = {(1,): OF_ONE_ALONE, (1, 2): OF_ONE}.get(tuple(found), "")
+    return [f"{begin} of these trainings{OF_TWO if found[-1] == 2 else ''}{of_one}."]
 
 
 def edges_in_words(content: Content, compared: Iterable[Key]) -> list[str]:
@@ -46,7 +47,7 @@ def edges_in_words(content: Content, compared: Iterable[Key]) -> list[str]:
         if at_the_edge(trials):
             found.setdefault(str(key[-1]), []).append(str(key[0]))
     return [
-        f"Best at the edge of the values tried for {parameter}, so that a better one may lie beyond: {_few(methods)}."
+        f"Best at the edge of the values tried for {parameter}, so that a better one may lie beyond: {few(methods)}."
         for parameter, methods in found.items()
     ]
 
@@ -57,7 +58,8 @@ def at_the_edge(trials: Iterable[Mapping[str, Any]]) -> bool:
     return len(ordered) > 1 and bool(ordered[0]["chosen"] or ordered[-1]["chosen"])
 
 
-def _few(names: list[str]) -> str:
+def few(names: Iterable[str]) -> str:
+    """The first of several names, each once, and how many more there are."""
     told = list(dict.fromkeys(names))
     more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
     return f"{', '.join(told[:MOST_NAMED])}{more}"

@@ -10,6 +10,7 @@ import pandas
 
 from harness.analyse.scaling import MOST, Fit, begins_to_pay, power_law
 from harness.analyse.statistics import Interval
+from harness.analyse.summary import LENGTH
 from harness.errors import MethodError
 from harness.plan.expression import Method, Stage, parse
 from harness.report.alike import (
@@ -120,11 +121,9 @@ def _by_length(content: Content) -> list[Grown]:
 
 def _without_length(method: str) -> str:
     """The chain without what a series of lengths varies: the length itself and the kernel."""
-    parsed = parse(method)
-    last = parsed.stages[-1]
-    kept = tuple(item for item in last.call.params if item[0] != "sequence_length")
+    *before, last = parse(method).without((LENGTH,)).stages
     modifiers = tuple(call for call in last.modifiers if call.name != ATTENTION)
-    return str(Method((*parsed.stages[:-1], replace(last, call=replace(last.call, params=kept), modifiers=modifiers))))
+    return str(Method((*before, replace(last, modifiers=modifiers))))
 
 
 def _by_depth(content: Content) -> list[Grown]:
@@ -177,8 +176,10 @@ def _findings(content: Content, grown: Grown) -> list[str]:
 
 def _seeds(content: Content, line: dict[int, Outcome], base: dict[int, Outcome]) -> str:
     """How many trainings stand behind a finding, where it is no more than two."""
-    fewest = min(len(pairs(content, one.key, base[size].key)) for size, one in line.items() if size in base)
-    return {1: " (one training of each)", 2: " (in both seeds)"}.get(fewest, "")
+    counts = {len(pairs(content, one.key, base[size].key)) for size, one in line.items() if size in base}
+    if min(counts) == 1 and len(counts) > 1:
+        return " (in every seed; one training alone at some sizes)"
+    return {1: " (one training of each)", 2: " (in both seeds)"}.get(min(counts), "")
 
 
 def _pays(ratios: dict[int, Interval], grown: Grown, less: str, more: str, unsure: str) -> str:

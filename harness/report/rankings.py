@@ -10,6 +10,7 @@ from harness.catalogue import group_of
 from harness.errors import UsageError
 from harness.metrics import metric as declared
 from harness.plan.expression import parse
+from harness.report.cautions import few
 from harness.report.content import Content
 from harness.report.floors import clears, floor_of
 from harness.report.forgetting import general_task
@@ -18,7 +19,6 @@ from harness.report.outcomes import Key
 GROUP = "finetuning"
 ASKED = ("classification_accuracy", "choice_accuracy", "rouge_l", "bits_per_byte")
 FEWEST = 3  # methods that have an order worth comparing
-MOST_NAMED = 3
 Pair = tuple[str, str]
 
 
@@ -64,14 +64,9 @@ def _compared(content: Content, useful: list[Ranking], shared: list[str]) -> str
     same = [f"{next(iter(names))} before {next(name for name in pair if name not in names)}"
             for pair, names in told.items() if len(names) == 1]  # fmt: skip
     named = (("not the same for", turned), ("the same for", same))
-    parts = [f"{words} {_few(names)}" for words, names in named if names]
-    few = f"{len(told)} of {len(orders)} pairs {'is' if len(told) == 1 else 'are'} told apart in two places or more"
-    return f"{few}: {'; '.join(parts)}"
-
-
-def _few(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return f"{', '.join(names[:MOST_NAMED])}{more}"
+    parts = [f"{words} {few(names)}" for words, names in named if names]
+    pairs = f"{len(told)} of {len(orders)} pairs {'is' if len(told) == 1 else 'are'} told apart in two places or more"
+    return f"{pairs}: {'; '.join(parts)}"
 
 
 def _says_something(content: Content, one: Ranking) -> bool:

@@ -21,7 +21,7 @@ from harness.analyse.patterns import SETTINGS
 from harness.contract import PRECISIONS, Adapter, Budget, Hardware, Modifier, TrainingParams, TrainingSetup
 from harness.errors import HarnessError
 from harness.memory.units import in_words
-from harness.plan.expression import Call, Method, parse, value_text
+from harness.plan.expression import parse, value_text
 from harness.plan.memory import OPENED, held_model, predict_method
 from harness.plan.methods import Resolver
 from harness.plan.suite import Suite
@@ -144,7 +144,7 @@ def _examples(suites: Sequence[Suite]) -> dict[str, list[str]]:
     """Methods of the shipped suites by technique: of each way of using it (alone, in which chain) the shortest one."""
     shapes: dict[str, dict[tuple[Any, ...], str]] = {}
     texts = {one.text for suite in suites for sweep in suite.sweeps for one in sweep.axes["method"]}
-    for text in sorted({str(without_settings(parse(text))) for text in texts}, key=lambda text: (len(text), text)):
+    for text in sorted({str(parse(text).without(SETTINGS)) for text in texts}, key=lambda text: (len(text), text)):
         calls = [call for stage in parse(text).stages for call in (stage.call, *stage.modifiers)]
         for name in dict.fromkeys(call.name for call in calls):
             # One set of parameters and one chain are enough to show that there are such.
@@ -155,14 +155,6 @@ def _examples(suites: Sequence[Suite]) -> dict[str, list[str]]:
 
 def _in_yaml(text: str) -> str:
     return json.dumps(text, ensure_ascii=False) if re.search(r": | #|^[^A-Za-z]", text) else text
-
-
-def without_settings(method: Method) -> Method:
-    """The method without settings of training, a rate say, which are the suite's matter."""
-    return Method(tuple(
-        replace(stage, call=Call(stage.call.name, tuple(one for one in stage.call.params if one[0] not in SETTINGS)))
-        for stage in method.stages
-    ))  # fmt: skip
 
 
 def _paragraphs(kind: type[Adapter]) -> tuple[str, ...]:

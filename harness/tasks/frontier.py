@@ -45,7 +45,7 @@ class Frontier(TrainingTask):
         with job.meter.span("probe"):
             largest = probes.border()
         job.meter.observe("probes", probes.told())
-        if largest + probes.unit > probes.most:
+        if largest and largest + probes.unit > probes.most:
             which = "the model's context of " if probes.most < params.most else ""
             job.meter.flag(
                 f"the largest {params.grow} that was tried still fits: the border lies beyond {which}{probes.most}"
@@ -75,6 +75,8 @@ class _Search:
                 return self.unit * search(self._fits, start, most, self.params.resolution)
             except _Beyond as found:
                 self.most = found.context
+                if self.most < self.unit:
+                    return 0
 
     def told(self) -> list[dict[str, Any]]:
         """What was tried, in that order."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from harness.contract import TrainingSetup
-from harness.errors import StepError
 from harness.training.adapters import save_adapters, task_type
 from harness.training.change import Change
 
@@ -16,8 +15,6 @@ def prefix(params: Any) -> Change:
     def prepare(model: Any, setup: TrainingSetup) -> Any:
         from peft import PrefixTuningConfig, get_peft_model
 
-        if setup.gradient_checkpointing:
-            raise StepError("prefix_tuning feeds its prefix through the cache, which gradient_checkpointing has not")
         config = PrefixTuningConfig(
             num_virtual_tokens=params.prefix_length, prefix_projection=params.reparametrize, task_type=task_type(model)
         )

@@ -102,6 +102,13 @@ def test_the_end_of_the_context_is_no_failure(make_job):
     assert [one["status"] for one in meter.observed["probes"]] == ["done", "done", "beyond_context", "done"]
 
 
+def test_a_context_below_the_smallest_size_ends(make_job):
+    found = Probe("beyond_context", "longer than the model's context of 200", 0, {"context": 200})
+    meter = scored(make_job, lambda budget, memory: found, grow="sequence", multiple_of=256)
+    assert meter.metrics["longest_sequence"] == 0 and [one["size"] for one in meter.observed["probes"]] == [256]
+    assert not meter.flags, "nothing that was tried fits"
+
+
 def test_not_even_the_smallest_is_a_result(make_job):
     meter = scored(make_job, lambda budget, memory: Probe("out_of_memory", "no", 5), grow="sequence")
     assert meter.metrics == {"longest_sequence": 0, "frontier_tokens": 0}
