@@ -49,7 +49,8 @@ def rankings_in_words(content: Content) -> list[str]:
     useful = [one for one in found if _says_something(content, one)]
     silent = [one.where for one in found if one not in useful]
     places = ", ".join(one.where for one in found)
-    without = f"; {' and '.join(silent)} ranks nothing: no method there beats answering without learning"
+    why = "no method there beats answering without learning, or some give the very same score"
+    without = f"; {' and '.join(silent)} ranks nothing: {why}"
     said = f"{_compared(content, useful, sorted(shared))}{without if silent else ''}"
     return [f"Ranking of {', '.join(sorted(shared))} ({places}): {said}."]
 
@@ -70,6 +71,9 @@ def _compared(content: Content, useful: list[Ranking], shared: list[str]) -> str
 
 
 def _says_something(content: Content, one: Ranking) -> bool:
+    """Whether some method beats its floor, and no two have the very same score: such answer alike whatever is asked."""
+    if any(is_same(first, second) for first, second in combinations(one.lines.values(), 2)):
+        return False
     floors = [(line, floor) for line in one.lines.values() if (floor := floor_of(content, line)) is not None]
     return not floors or any(clears(content, line, floor) for line, floor in floors)
 

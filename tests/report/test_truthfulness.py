@@ -293,6 +293,8 @@ def test_whether_methods_rank_the_same_on_several_models(synthetic: ModuleType) 
     assert "cannot be told to be the same or not, as none of 3 pairs is told apart in two places" in close
     poor = said(ranked(synthetic, one=(390, 330, 270), two=(180, 150, 100)), begin)
     assert "classification on two ranks nothing" in poor
+    alike = said(ranked(synthetic, one=(390, 330, 270), two=(380, 380, 260)), begin)
+    assert "none of 3 pairs is told apart in two places; classification on two ranks nothing" in alike
 
 
 def test_one_model_alone_has_no_ranking_to_compare(synthetic: ModuleType) -> None:
