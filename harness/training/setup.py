@@ -8,6 +8,9 @@ from __future__ import annotations
 from harness.contract import Budget, Job, TrainingParams, TrainingSetup
 from harness.errors import UsageError
 
+# Why a prefix cannot be had with checkpointing: the plan says it, and whoever trains without a plan.
+NO_CACHE = "prefix_tuning feeds its prefix through the cache, which gradient_checkpointing has not"
+
 
 def training_setup(job: Job, bytes_per_token: float | None = None) -> TrainingSetup:
     """Return the set-up in which this job's stage trains, every modifier applied in the order written.

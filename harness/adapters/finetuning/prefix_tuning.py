@@ -10,6 +10,7 @@ from harness.contract import Hardware, Job, TrainingSetup, param
 from harness.memory.held import Held
 from harness.plain_code import PlainCode, adapted_code
 from harness.training.finetuning import FineTuning, FineTuningParams
+from harness.training.setup import NO_CACHE
 
 
 class PrefixTuning(FineTuning):
@@ -40,7 +41,7 @@ class PrefixTuning(FineTuning):
     def declines(self, setup: TrainingSetup, hardware: Hardware) -> str | None:
         """The prefix is a cache: nothing is computed again with one, and its keys need a mask."""
         if setup.gradient_checkpointing:
-            return "prefix_tuning feeds its prefix through the cache, which gradient_checkpointing has not"
+            return NO_CACHE
         if setup.attention_kernel == "FLASH_ATTENTION" and hardware.device == "cuda":
             return "prefix_tuning has more keys than queries, which needs a mask: a GPU's kernel=flash takes none"
         return None
