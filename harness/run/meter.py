@@ -9,7 +9,8 @@ import contextlib
 import math
 import os
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,15 @@ class Meter:
     """Implements ``harness.contract.Meter``. ``started`` is the worker's first instruction, on the monotonic clock.
 
     ``alone`` is False in one of several processes that train together: the others are no contention. ``gpu`` is then
-    the one that is its own: to look at another's would open it here too.
+    the one that is its own: to look at another's would open it here too. ``clock`` is the monotonic one, in seconds.
     """
 
     def __init__(
         self, *, started: float | None = None, log: Path | None = None, supervisors: tuple[int, ...] = (),
-        alone: bool = True, gpu: int | None = None,
+        alone: bool = True, gpu: int | None = None, clock: Callable[[], float] = time.perf_counter,
     ) -> None:  # fmt: skip
         self._before = usage(supervisors)  # takes its time where there are GPUs: that is of the start
-        self.timeline = Timeline(started=started, gpu=gpu)
+        self.timeline = Timeline(clock, started, gpu)
         self.steps = Steps()
         self.points: list[dict[str, float]] = []
         self.metrics: dict[str, float] = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +12,10 @@ import pytest
 
 from harness.run import canary, gpu_work, memory, meter, nvml
 from harness.run.meter import Meter
+from tests.fakes.clock import Clock
 
 WATTS = 250.0
+CLOCK = Clock()
 
 
 class Driver:
@@ -35,7 +36,7 @@ class Driver:
         return index
 
     def nvmlDeviceGetTotalEnergyConsumption(self, handle: int) -> int:
-        return int(time.perf_counter() * WATTS * 1000)
+        return int(CLOCK() * WATTS * 1000)
 
     def nvmlDeviceGetPowerUsage(self, handle: int) -> int:
         return int(WATTS * 1000)
@@ -54,13 +55,13 @@ class Driver:
 
 
 class Event:
-    """A moment on the stand-in's clock, which is the host's."""
+    """A moment on the stand-in's clock, which is the meter's."""
 
     def __init__(self, enable_timing: bool) -> None:
         self.at = 0.0
 
     def record(self) -> None:
-        self.at = time.perf_counter()
+        self.at = CLOCK()
 
     def elapsed_time(self, later: Event) -> float:
         return (later.at - self.at) * 1000
@@ -126,18 +127,18 @@ def train(metered: Meter, steps: int = 20, evaluated: int | None = None) -> dict
 def train_steps(metered: Meter, steps: int, evaluated: int | None = None) -> None:
     for step in range(steps):
         metered.step_begin()
-        time.sleep(0.003)
+        CLOCK.sleep(0.003)
         if step == evaluated:
             with metered.span("evaluate"):
-                time.sleep(0.05)
+                CLOCK.sleep(0.05)
         metered.step_end(tokens=8, nonpadding_tokens=8, loss_tokens=8)
         metered.step_loss(step + 1, 2.0 - step / 100)
 
 
 def test_energy_and_power_are_those_of_the_training(driver: Driver) -> None:
-    found = train(Meter())
-    assert found["metrics"]["gpu_power_watts"] == pytest.approx(WATTS, rel=0.15)
-    assert found["metrics"]["gpu_energy_joules"] >= 20 * 0.003 * WATTS * 0.99
+    found = train(Meter(clock=CLOCK))
+    assert found["metrics"]["gpu_power_watts"] == pytest.approx(WATTS)
+    assert found["metrics"]["gpu_energy_joules"] == pytest.approx(20 * 0.003 * WATTS)
     assert found["observed"]["gpu_state"] == {
         "0": {"power_watts": 250.0, "clock_mhz": 1755, "highest_clock_mhz": 1980, "memory_clock_mhz": 3201,
               "reasons": ["SwPowerCap"]},
@@ -145,31 +146,31 @@ def test_energy_and_power_are_those_of_the_training(driver: Driver) -> None:
 
 
 def test_a_step_has_the_device_s_seconds_beside_the_clock_s(driver: Driver) -> None:
-    found = train(Meter())
+    found = train(Meter(clock=CLOCK))
     device, wall = found["metrics"]["cuda_step_seconds"], found["metrics"]["step_seconds"]
-    assert 0.003 <= device <= wall
+    assert device == pytest.approx(0.003) and wall == pytest.approx(0.003)
     assert len(found["samples"]["cuda_step_seconds"]) == 20 - 3
 
 
 def test_a_step_in_which_something_else_was_done_has_none(driver: Driver) -> None:
-    found = train(Meter(), evaluated=10)
+    found = train(Meter(clock=CLOCK), evaluated=10)
     assert len(found["samples"]["cuda_step_seconds"]) == 20 - 3 - 1
-    assert max(found["samples"]["cuda_step_seconds"]) < 0.05
+    assert found["samples"]["cuda_step_seconds"] == pytest.approx([0.003] * 16)
 
 
 def test_clocks_that_disagree_make_the_measurement_invalid(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Event, "elapsed_time", lambda self, later: 60_000.0)
-    metered = Meter()
+    metered = Meter(clock=CLOCK)
     train(metered)
     assert metered.invalid is not None and "by the GPU's events" in metered.invalid
 
 
 def test_work_within_the_work_is_told_once(driver: Driver) -> None:
-    metered = Meter()
+    metered = Meter(clock=CLOCK)
     with metered.span("train"), metered.span("generate"):
-        time.sleep(0.02)
+        CLOCK.sleep(0.02)
     spans = metered.timeline.spans
-    assert "inspect" in spans and metered.metrics["gpu_energy_joules"] >= 0.02 * WATTS * 0.99
+    assert "inspect" in spans and metered.metrics["gpu_energy_joules"] == pytest.approx(0.02 * WATTS)
 
 
 @pytest.mark.parametrize("open_before", [False, True])
@@ -178,17 +179,17 @@ def test_the_energy_of_a_training_is_the_loop_s_whenever_the_gpu_was_opened(
 ) -> None:
     """The operation's span is around loading and saving too; some libraries open the GPU before it, most within it."""
     device.open = open_before
-    metered = Meter()
+    metered = Meter(clock=CLOCK)
     with metered.span("train"):
         with metered.span("load"):
-            time.sleep(0.4)
+            CLOCK.sleep(0.4)
         device.open = True
         train(metered)
         with metered.span("save"):
-            time.sleep(0.4)
+            CLOCK.sleep(0.4)
     found = metered.finish()
-    assert 20 * 0.003 * WATTS * 0.99 <= found["metrics"]["gpu_energy_joules"] < 0.3 * WATTS
-    assert found["metrics"]["gpu_power_watts"] == pytest.approx(WATTS, rel=0.15)
+    assert found["metrics"]["gpu_energy_joules"] == pytest.approx(20 * 0.003 * WATTS)
+    assert found["metrics"]["gpu_power_watts"] == pytest.approx(WATTS)
     assert "gpu_state" in found["observed"] and metered.invalid is None
 
 
@@ -196,9 +197,9 @@ def test_a_loop_too_short_to_tell_is_not_told_by_what_is_around_it(
     driver: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(meter, "SHORTEST_SECONDS", 0.3)
-    metered = Meter()
+    metered = Meter(clock=CLOCK)
     with metered.span("train"):
-        time.sleep(0.4)
+        CLOCK.sleep(0.4)
         with metered.span("train"):
             pass
     assert "gpu_energy_joules" not in metered.finish()["metrics"]
@@ -206,7 +207,7 @@ def test_a_loop_too_short_to_tell_is_not_told_by_what_is_around_it(
 
 def test_peaks_of_the_gpu_are_the_work_s_own(device: Device) -> None:
     """As on the CPU: a validation within the training is none of its memory, and stands in its span all the same."""
-    metered = Meter()
+    metered = Meter(clock=CLOCK)
     with metered.span("train"):
         with metered.span("evaluate"):
             device.peak = 500
@@ -219,7 +220,7 @@ def test_peaks_of_the_gpu_are_the_work_s_own(device: Device) -> None:
 
 
 def test_what_an_opened_model_takes_is_told_by_the_gpu(device: Device) -> None:
-    metered = Meter()
+    metered = Meter(clock=CLOCK)
     metered.model_loaded()
     assert metered.finish()["metrics"]["loaded_memory_bytes"] == 7
     device.count = 2
@@ -232,12 +233,12 @@ def test_what_an_opened_model_takes_is_told_by_the_gpu(device: Device) -> None:
 
 def test_a_rank_looks_at_its_own_gpu_alone(device: Device) -> None:
     device.count = 4
-    metered = Meter(alone=False, gpu=2)
+    metered = Meter(alone=False, gpu=2, clock=CLOCK)
     train(metered)
     metered.model_loaded()
     assert device.touched == {2}
     assert metered.metrics["loaded_memory_bytes"] == 7
-    train(Meter(alone=False))
+    train(Meter(alone=False, clock=CLOCK))
     assert device.touched == {0, 1, 2, 3}
 
 
@@ -249,7 +250,7 @@ def test_after_a_kernel_s_error_the_record_is_kept_with_that_error(
     def fail(self: Event, later: Event) -> float:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    metered = Meter()
+    metered = Meter(clock=CLOCK)
     with pytest.raises(IndexError, match="the original"), metered.span("train"):
         train_steps(metered, 14)
         metered.span("rollout").__enter__()  # as a trainer's hooks do, whose end an error skips
@@ -265,7 +266,7 @@ def test_after_a_kernel_s_error_the_record_is_kept_with_that_error(
 def test_what_a_driver_does_not_tell_is_left_out(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "nvmlDeviceGetTotalEnergyConsumption", None)
     monkeypatch.setattr(driver, "nvmlDeviceGetClockInfo", None)
-    found = train(Meter())
+    found = train(Meter(clock=CLOCK))
     assert not [name for name in found["metrics"] if name.startswith("gpu_")]
     assert found["observed"]["gpu_state"]["0"] == {
         "power_watts": 250.0, "highest_clock_mhz": 1980, "reasons": ["SwPowerCap"]
@@ -274,11 +275,11 @@ def test_what_a_driver_does_not_tell_is_left_out(driver: Driver, monkeypatch: py
 
 def test_short_work_tells_no_energy(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(meter, "SHORTEST_SECONDS", gpu_work.SHORTEST_SECONDS)
-    assert "gpu_energy_joules" not in train(Meter())["metrics"]
+    assert "gpu_energy_joules" not in train(Meter(clock=CLOCK))["metrics"]
 
 
 def test_without_a_gpu_nothing_is_told() -> None:
-    found = train(Meter())
+    found = train(Meter(clock=CLOCK))
     assert not [name for name in found["metrics"] if name.startswith(("gpu_", "cuda_"))]
     assert "gpu_state" not in found["observed"] and "inspect" not in {span["name"] for span in found["spans"]}
 
@@ -303,7 +304,7 @@ def test_the_canary_of_a_gpu(driver: Driver, monkeypatch: pytest.MonkeyPatch) ->
         backends=SimpleNamespace(cuda=SimpleNamespace(matmul=used)),
         cuda=SimpleNamespace(Event=Event, synchronize=lambda: None),
     )  # fmt: skip
-    metered = Meter()
+    metered = Meter(clock=CLOCK)
     canary._on_gpu(metered, fake)
     assert set(metered.metrics) == {
         "canary_gpu_matmul_seconds", "canary_gpu_bf16_matmul_seconds", "canary_gpu_copy_seconds"

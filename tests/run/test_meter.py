@@ -14,6 +14,7 @@ from harness.run import gpu, memory
 from harness.run.meter import Meter
 from harness.run.steps import Steps, check_rate
 from harness.run.timeline import Timeline
+from tests.fakes.clock import Clock
 
 pytestmark = pytest.mark.quiet
 
@@ -28,57 +29,74 @@ def peak_of(found: dict, name: str) -> int:
     return next(span["peak_memory_bytes"] for span in found["spans"] if span["name"] == name)
 
 
-def test_an_inner_span_pauses_the_outer_one_and_all_sum_to_the_wall_time() -> None:
-    meter = Meter()
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_an_inner_span_pauses_the_outer_one_and_all_sum_to_the_wall_time(clock: Clock) -> None:
+    meter = Meter(clock=clock)
     with meter.span("outer"):
-        time.sleep(0.05)
+        clock.sleep(0.05)
         with meter.span("inner"):
-            time.sleep(0.1)
-        time.sleep(0.05)
+            clock.sleep(0.1)
+        clock.sleep(0.05)
     found = meter.finish()
-    assert seconds_of(found, "inner") == pytest.approx(0.1, abs=0.05)
-    assert 0.1 <= seconds_of(found, "outer") < 0.19
-    assert sum(span["seconds"] for span in found["spans"]) == pytest.approx(found["wall_seconds"], abs=0.01)
+    assert seconds_of(found, "inner") == pytest.approx(0.1)
+    assert seconds_of(found, "outer") == pytest.approx(0.1)
+    assert found["wall_seconds"] == pytest.approx(0.2)
     assert meter.invalid is None
 
 
-def test_time_that_no_span_explains_makes_the_measurement_invalid() -> None:
-    meter = Meter()
+@pytest.mark.parametrize(("worked", "lost", "invalid"), [(0.0, 0.051, True), (0.0, 0.049, False), (9.0, 0.1, False)])
+def test_time_that_no_span_explains_makes_the_measurement_invalid(
+    clock: Clock, worked: float, lost: float, invalid: bool
+) -> None:
+    meter = Meter(clock=clock)
     with meter.span("first"):
-        pass
-    time.sleep(0.12)
+        clock.sleep(worked)
+    clock.sleep(lost)
     with meter.span("second"):
         pass
     meter.finish()
-    assert meter.invalid is not None
-    assert "spans do not sum to the wall time" in meter.invalid
+    assert (meter.invalid is not None) == invalid
+    assert not invalid or "spans do not sum to the wall time: 0.051 s of 0.051 s" in str(meter.invalid)
 
 
-def test_the_time_before_the_meter_is_the_span_start() -> None:
+def test_the_clock_that_is_used_is_the_monotonic_one() -> None:
     began = time.perf_counter()
-    time.sleep(0.1)
     meter = Meter(started=began)
+    with meter.span("work"):
+        time.sleep(0.1)
+    found = meter.finish()
+    assert 0.1 <= seconds_of(found, "work") <= found["wall_seconds"] <= time.perf_counter() - began
+
+
+def test_the_time_before_the_meter_is_the_span_start(clock: Clock) -> None:
+    began = clock()
+    clock.sleep(0.1)
+    meter = Meter(started=began, clock=clock)
     with meter.span("work"):
         pass
     found = meter.finish()
-    assert seconds_of(found, "start") >= 0.1
+    assert seconds_of(found, "start") == pytest.approx(0.1)
     assert meter.invalid is None
 
 
-def test_what_looking_at_a_gpu_takes_is_of_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_looking_at_a_gpu_takes_is_of_the_start(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """NVML answers after a while: were that in no span, a short step on a GPU would be invalid."""
 
     def slow() -> dict[str, gpu.GpuReading]:
-        time.sleep(0.2)
+        clock.sleep(0.2)
         return {}
 
     monkeypatch.setattr(gpu, "readings", slow)
-    meter = Meter(started=time.perf_counter())
+    meter = Meter(started=clock(), clock=clock)
     with meter.span("work"):
         pass
     found = meter.finish()
     assert meter.invalid is None
-    assert seconds_of(found, "start") >= 0.2
+    assert seconds_of(found, "start") == pytest.approx(0.2)
 
 
 def test_spans_closed_in_the_wrong_order_are_an_error() -> None:
@@ -131,32 +149,32 @@ def test_what_stands_beside_the_work_is_not_memory_of_the_work(beside: str) -> N
     assert found["metrics"]["peak_memory_rise_bytes"] < 100 * MIB
 
 
-def test_evaluation_inside_an_optimiser_step_is_not_counted_in_it() -> None:
-    meter = Meter()
+def test_evaluation_inside_an_optimiser_step_is_not_counted_in_it(clock: Clock) -> None:
+    meter = Meter(clock=clock)
     with meter.span("train"):
         for _ in range(14):
             meter.step_begin()
-            time.sleep(0.002)
+            clock.sleep(0.002)
             with meter.span("evaluate"):
-                time.sleep(0.02)
+                clock.sleep(0.02)
             meter.step_end(tokens=10, nonpadding_tokens=8, loss_tokens=4)
     found = meter.finish()
-    assert max(found["optimizer_steps"]["seconds"]) < 0.018
-    assert found["metrics"]["step_seconds"] < 0.01
-    assert seconds_of(found, "evaluate") >= 14 * 0.02
+    assert found["optimizer_steps"]["seconds"] == pytest.approx([0.002] * 14)
+    assert found["metrics"]["step_seconds"] == pytest.approx(0.002)
+    assert seconds_of(found, "evaluate") == pytest.approx(14 * 0.02)
     assert meter.invalid is None
 
 
-def test_evaluation_between_steps_is_not_counted_either() -> None:
-    meter = Meter()
+def test_evaluation_between_steps_is_not_counted_either(clock: Clock) -> None:
+    meter = Meter(clock=clock)
     with meter.span("train"):
         for _ in range(3):
             meter.step_begin()
-            time.sleep(0.002)
+            clock.sleep(0.002)
             meter.step_end(tokens=10, nonpadding_tokens=8, loss_tokens=4)
             with meter.span("evaluate"):
-                time.sleep(0.02)
-    assert sum(meter.finish()["optimizer_steps"]["seconds"]) < 0.03
+                clock.sleep(0.02)
+    assert meter.finish()["optimizer_steps"]["seconds"] == pytest.approx([0.002] * 3)
 
 
 def test_a_cancelled_step_leaves_no_sample() -> None:
@@ -201,12 +219,12 @@ def test_a_rate_that_does_not_give_its_amount_is_refused() -> None:
         check_rate("tokens_per_second", 200.0 * 54, 27.0, 5400)
 
 
-def test_a_rate_given_by_the_technique_must_agree_with_its_steps() -> None:
-    meter = Meter()
+def test_a_rate_given_by_the_technique_must_agree_with_its_steps(clock: Clock) -> None:
+    meter = Meter(clock=clock)
     with meter.span("train"):
         for _ in range(14):
             meter.step_begin()
-            time.sleep(0.001)
+            clock.sleep(0.001)
             meter.step_end(tokens=10, nonpadding_tokens=8, loss_tokens=4)
         meter.metric("tokens_per_second", 1e9)
     meter.finish()
