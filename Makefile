@@ -11,7 +11,7 @@ BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
 help:
 	@echo "make bench       set up, run suites/quick.yaml, show the table, write reports/quick/"
-	@echo "make test        set up, run the tests (13 minutes on 2 cores, once set up)"
+	@echo "make test        set up, run the tests (10 minutes on 2 cores, once set up)"
 	@echo "make test-all    the same with the slow cases"
 	@echo "make environments  set up the environments that the tests need"
 	@echo "make lint        ruff, mypy, import-linter"

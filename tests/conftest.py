@@ -16,6 +16,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HARNESS_REMEASURE", "0")
 
 import contextlib
+import gc
 import importlib.util
 import itertools
 import random
@@ -107,6 +108,13 @@ def _function(chance: random.Random) -> tuple[str, str, str]:
     sign = {"add": "+", "scale": "*", "shift": "-", "raise": "**"}[verb]
     lines = [f"    a = a {sign} {number}\n"] * chance.randrange(1, 6)
     return f"{verb}_{number}", f"{verb} {number} {len(lines)} times", "".join(lines) + "    return a\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def what_is_there_stays() -> None:
+    """As the server does before it forks: each training collects garbage, which is slow among all that is imported."""
+    gc.collect()
+    gc.freeze()
 
 
 @dataclass

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import fcntl
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from turns import Turns
@@ -62,3 +65,43 @@ def test_who_fails_leaves_too(room: Room) -> None:
     room.comes("next", alone=True)
     assert room.inside == {"next"}
     room.goes("next")
+
+
+def item(*, quiet: bool) -> Any:
+    return SimpleNamespace(get_closest_marker=lambda name: quiet or None)
+
+
+def is_free(folder: Path) -> bool:
+    """Whether somebody else could be alone in the room."""
+    with (folder / "room").open("a") as room:
+        try:
+            fcntl.flock(room, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def test_quiet_tests_that_follow_one_another_are_one_turn(tmp_path: Path) -> None:
+    turns = Turns(tmp_path)
+    order = [item(quiet=quiet) for quiet in (False, True, True, False, True)]
+    free = []
+    for this, following in zip(order, [*order[1:], None], strict=True):
+        test = turns.pytest_runtest_protocol(this, following)
+        next(test)
+        assert not is_free(tmp_path)
+        with pytest.raises(StopIteration):
+            test.send(None)
+        free.append(is_free(tmp_path))
+    assert free == [True, False, True, True, True]
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_turn_ends_where_the_next_quiet_test_never_comes(tmp_path: Path, raises: bool) -> None:
+    turns, quiet = Turns(tmp_path), item(quiet=True)
+    test = turns.pytest_runtest_protocol(quiet, quiet)
+    next(test)
+    with pytest.raises(KeyboardInterrupt if raises else StopIteration):
+        test.throw(KeyboardInterrupt()) if raises else test.send(None)
+    assert is_free(tmp_path) == raises
+    turns.pytest_sessionfinish()
+    assert is_free(tmp_path)

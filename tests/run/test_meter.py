@@ -16,8 +16,6 @@ from harness.run.steps import Steps, check_rate
 from harness.run.timeline import Timeline
 from tests.fakes.clock import Clock
 
-pytestmark = pytest.mark.quiet
-
 MIB = 2**20
 
 

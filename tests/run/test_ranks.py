@@ -16,8 +16,6 @@ from harness.contract import Checkpoint
 from harness.results.store import Store
 from harness.run import launcher, rank, ranks
 
-pytestmark = pytest.mark.quiet
-
 TWO = {"device": "cpu", "devices": 1, "threads": 2, "ranks": 2}
 
 
@@ -43,6 +41,7 @@ def test_a_rank_that_dies_ends_the_step_with_its_error(
     assert not store.has_checkpoint("a")
 
 
+@pytest.mark.quiet
 def test_tokens_are_summed_and_a_step_is_as_slow_as_its_slowest_rank(
     store: Store, job: Callable[..., dict[str, Any]]
 ) -> None:
