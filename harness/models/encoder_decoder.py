@@ -67,8 +67,8 @@ def target_log_probabilities(model: Any, pairs: Pairs, precision: str) -> list[n
         inputs = {name: value.to(device) for name, value in inputs.items()}
         with torch.no_grad(), autocast(precision, device.type):
             logits = model(**inputs, use_cache=False).logits
-        log_probs = torch.log_softmax(logits.float(), dim=-1).cpu()
-        picked = log_probs.gather(2, labels.clamp(min=0)[..., None])[..., 0]
+        log_probs = torch.log_softmax(logits.float(), dim=-1)
+        picked = log_probs.gather(2, labels.clamp(min=0).to(device)[..., None])[..., 0].cpu()
         for row, index in enumerate(batch):
             found[index] = picked[row, : len(pairs[index][1])].numpy().copy()
     return found

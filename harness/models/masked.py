@@ -64,8 +64,9 @@ def predict(model: Any, sequences: Sequence[Masked], precision: str) -> list[Pre
             logits = model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
         for row, index in enumerate(batch):
             item = sequences[index]
-            targets = torch.tensor(item.targets, dtype=torch.long)
-            log_probs = torch.log_softmax(logits[row, item.positions].float(), dim=-1).cpu()
+            targets = torch.tensor(item.targets, dtype=torch.long, device=device)
+            log_probs = torch.log_softmax(logits[row, item.positions].float(), dim=-1)
             picked = log_probs.gather(1, targets[:, None])[:, 0]
-            found[index] = Predicted(picked.numpy(), (log_probs.argmax(dim=-1) == targets).numpy())
+            right = log_probs.argmax(dim=-1) == targets
+            found[index] = Predicted(picked.cpu().numpy(), right.cpu().numpy())
     return found

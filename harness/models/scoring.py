@@ -37,7 +37,7 @@ def log_probabilities(model: Any, sequences: Sequence[Sequence[int]], precision:
     found: list[Any] = [None] * len(sequences)
     for batch, log_probs in _forward(model, sequences, precision):
         for row, index in enumerate(batch):
-            found[index] = log_probs[row, : len(sequences[index]) - 1].numpy()
+            found[index] = log_probs[row, : len(sequences[index]) - 1].cpu().numpy()
     return found
 
 
@@ -47,14 +47,15 @@ def target_log_probabilities(model: Any, sequences: Sequence[Sequence[int]], pre
 
     found: list[Any] = [None] * len(sequences)
     for batch, log_probs in _forward(model, sequences, precision):
+        targets = padded([sequences[index][1:] for index in batch])[0]
+        picked = log_probs.gather(2, targets.to(log_probs.device)[..., None])[..., 0].cpu()
         for row, index in enumerate(batch):
-            targets = torch.tensor(sequences[index][1:], dtype=torch.long)
-            picked = log_probs[row, : len(targets)].gather(1, targets[:, None])[:, 0]
-            found[index] = picked.numpy().copy()
+            found[index] = picked[row, : len(sequences[index]) - 1].numpy().copy()
     return found
 
 
 def _forward(model: Any, sequences: Sequence[Sequence[int]], precision: str) -> Iterator[tuple[list[int], Any]]:
+    """Batches of places and float32 [batch, longest - 1, vocabulary] on the model's device."""
     import torch
 
     device = next(model.parameters()).device
@@ -63,7 +64,7 @@ def _forward(model: Any, sequences: Sequence[Sequence[int]], precision: str) -> 
         ids, mask = padded([sequences[index] for index in batch])
         with torch.no_grad(), autocast(precision, device.type):
             logits = model(input_ids=ids.to(device), attention_mask=mask.to(device), use_cache=False).logits
-        yield batch, torch.log_softmax(logits[:, :-1].float(), dim=-1).cpu()
+        yield batch, torch.log_softmax(logits[:, :-1].float(), dim=-1)
 
 
 def entries(model: Any) -> int:
