@@ -115,6 +115,15 @@ class Held:
         """Frozen models read the same batches; ``states``: the loss compares their hidden states too."""
         return replace(self, beside=models, losses=losses, compares_states=states)
 
+    def taught_by(self, teacher: Shape, *, hard: float, soft: float, cosine: float = 0.0) -> Held:
+        """Learns labels, a teacher's distribution (two log-softmaxes) and its states, each by its weight in the loss.
+
+        A teacher that nothing is learnt from is not there.
+        """
+        if not (soft or cosine):
+            return self
+        return self.next_to(teacher, losses=bool(hard) + 2 * bool(soft), states=bool(cosine))
+
     def with_critic(self) -> Held:
         """A copy with a score learns too, on the same batches."""
         return replace(self, critics=1)

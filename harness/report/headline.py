@@ -19,7 +19,7 @@ from harness.report.growth import growth_in_words
 from harness.report.history import history_in_words
 from harness.report.limits import limits_in_words
 from harness.report.lora_settings import enough_in_words, lora_in_words
-from harness.report.memory import memory_in_words
+from harness.report.memory import compiled_in_words, memory_in_words
 from harness.report.numbers import interval, plain, pretty, signed
 from harness.report.objective_tables import objectives_in_words
 from harness.report.optimisations import optimisations_in_words
@@ -68,9 +68,8 @@ def headline(content: Content) -> list[str]:
         if found and start:
             found[0] = f"{start}{found[0][0].lower()}{found[0][1:]}"
         sentences += found
-    return [
-        *sentences, *rankings_in_words(content), *seeds_in_words(content, compared), *edges_in_words(content, compared)
-    ]  # fmt: skip
+    sentences += [*compiled_in_words(content), *rankings_in_words(content)]
+    return [*sentences, *seeds_in_words(content, compared), *edges_in_words(content, compared)]
 
 
 def _state(content: Content) -> str:

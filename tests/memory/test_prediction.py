@@ -93,6 +93,18 @@ def test_distilbert_is_what_the_library_makes_of_a_bert():
     assert stage.parameters == 66_985_530
 
 
+@pytest.mark.parametrize(("technique", "model"), [("distilbert", "bert-base"), ("distilgpt2", "gpt2")])
+def test_a_teacher_that_nothing_is_learnt_from_takes_nothing(technique, model):
+    """As ``distillation`` with alpha=0 has none; without its distribution the states alone are compared."""
+    whole, alone, states = (
+        predicted(f"{technique}{weights}", model)[0].prediction
+        for weights in ("", "(soft_weight=0, cosine_weight=0)", "(soft_weight=0)")
+    )
+    assert whole.parts["other models"] > 0 == alone.parts.get("other models", 0)
+    assert whole.parts["loss"] > states.parts["loss"] == alone.parts["loss"]
+    assert whole.peak > states.peak > alone.peak
+
+
 def test_a_modifier_does_what_it_says():
     whole = predicted("full_finetune", batch=8)[0].prediction
     parts = predicted("full_finetune + gradient_accumulation(steps=8)", batch=8)[0].prediction

@@ -17,7 +17,7 @@ from harness.report.forgetting import forgetting
 from harness.report.growth import growth, growth_in_words
 from harness.report.limits import limits
 from harness.report.lora_settings import lora_in_words, lora_settings
-from harness.report.memory import memory, memory_in_words
+from harness.report.memory import compiled_in_words, memory, memory_in_words
 from harness.report.numbers import plain, pretty
 from harness.report.optimisations import optimisations, optimisations_in_words, partner
 from harness.report.pages import markdown
@@ -30,9 +30,9 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 BUILT = {"quick", "claims", "finetuning", "alignment", "nightly", "serving"}
 SECTIONS = (tuning, alignment, forgetting, lora_settings, limits, memory, optimisations, growth, ranks, students)
 HAS = {
-    "finetuning": {tuning, forgetting}, "lora": {tuning, lora_settings}, "frontier": {limits},
+    "finetuning": {tuning, forgetting, memory}, "lora": {tuning, lora_settings, memory}, "frontier": {limits},
     "efficiency": {memory, optimisations, growth}, "attention": {growth}, "zero": {memory, ranks},
-    "distillation": {tuning, forgetting, students}, "alignment": {alignment}, "alignment_local": {alignment},
+    "distillation": {tuning, forgetting, memory, students}, "alignment": {alignment}, "alignment_local": {alignment},
     "memory": {memory},
 }  # fmt: skip
 
@@ -239,3 +239,14 @@ def test_memory_is_what_was_measured_beside_what_was_predicted(content: dict[str
     assert f"in {len(measured)} of {len(measured)} trainings" in said[0]
     heaps = [one["metrics"]["training_memory_bytes"] / one["metrics"]["tensor_memory_bytes"] for one in measured]
     assert f"{plain(min(heaps), 3)} to {plain(max(heaps), 3)} times" in said[1]
+
+
+def test_peaks_that_are_compiled_programs_rank_nothing(content: dict[str, Content]) -> None:
+    """In 16 bits on a CPU where lengths differ; in 32 bits, with full blocks or where tensors were measured never."""
+    trained = [one["metrics"] for one in _all("lora") if (one["operation"], one["coordinates"]["seed"]) == ("train", 0)]
+    times = [one["training_memory_bytes"] / one["predicted_memory_bytes"] for one in trained]
+    (said,) = compiled_in_words(content["lora"])
+    low, high = (float(word) for word in said.partition(" are ")[2].split(" times")[0].split(" to "))
+    assert said.startswith(f"Peaks of {len(trained)} trainings in 16 bits") and min(times) > 3
+    assert low == pytest.approx(min(times), rel=0.05) and high == pytest.approx(max(times), rel=0.05)
+    assert [compiled_in_words(content[name]) for name in ("memory", "zero", "alignment")] == [[], [], []]

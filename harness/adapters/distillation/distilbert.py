@@ -25,9 +25,11 @@ class DistilBert(Taught):
         whole_word: bool = param(False, "hide all tokens of a word together")
 
     def holds(self, model: Held) -> Held:
-        """Half the layers learn beside the teacher."""
-        student = model.resized(layers=self.params.layers).without_types().training()
-        return student.next_to(model.shape, losses=3, states=bool(self.params.cosine_weight))
+        """Half the layers learn, beside the teacher where one is asked."""
+        params = self.params
+        student = model.resized(layers=params.layers).without_types().training()
+        weights = {"hard": params.hard_weight, "soft": params.soft_weight, "cosine": params.cosine_weight}
+        return student.taught_by(model.shape, **weights)
 
     def train(self, job: Job) -> Checkpoint:
         """Take alternate layers and train them on masked text."""

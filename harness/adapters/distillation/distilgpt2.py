@@ -16,9 +16,11 @@ class DistilGpt2(Taught):
     Params = RecipeParams
 
     def holds(self, model: Held) -> Held:
-        """Half the layers learn beside the teacher."""
-        student = model.resized(layers=self.params.layers).training()
-        return student.next_to(model.shape, losses=3, states=bool(self.params.cosine_weight))
+        """Half the layers learn, beside the teacher where one is asked."""
+        params = self.params
+        student = model.resized(layers=params.layers).training()
+        weights = {"hard": params.hard_weight, "soft": params.soft_weight, "cosine": params.cosine_weight}
+        return student.taught_by(model.shape, **weights)
 
     def train(self, job: Job) -> Checkpoint:
         """Take alternate layers and train them on running text."""

@@ -41,9 +41,7 @@ class Distillation(Taught):
         """The student learns beside its teacher, whose answers are soft targets."""
         params = self.params
         student = model.resized(layers=params.layers, hidden=params.hidden_size, intermediate=params.intermediate_size)
-        if not params.alpha:
-            return student.training()
-        return student.training().next_to(model.shape, losses=3 if params.alpha < 1 else 2)
+        return student.training().taught_by(model.shape, hard=1 - params.alpha, soft=params.alpha)
 
     def train(self, job: Job) -> Checkpoint:
         """Make the student and train it on running text or on answers."""
