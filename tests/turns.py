@@ -56,6 +56,5 @@ class Turns:
                 fcntl.flock(room, fcntl.LOCK_UN)  # said: a process that was forked meanwhile has the file open too
 
 
-
 def _quiet(item: pytest.Item) -> bool:
     return item.get_closest_marker("quiet") is not None

@@ -26,7 +26,10 @@ from harness.memory.activations import (
 from harness.memory.held import Held
 from harness.memory.shape import Shape
 
-LEFT_OUT = "the interpreter and its libraries, data, and what the heap keeps of freed memory"
+LEFT_OUT = (
+    "the interpreter and its libraries, data, what the heap keeps of freed memory and, in 16 bits on a CPU, what "
+    "oneDNN compiles for each length of a batch and keeps (about 1 MB for each product of up to 1024)"
+)
 
 # What the first steps of any training load and allocate for themselves on a CPU (code, threads, kernels): measured with
 # a model of 20 thousand parameters, 17 to 26 MB (suites/memory.yaml, model `nano`).

@@ -43,7 +43,6 @@ def log_probabilities(model: Any, sequences: Sequence[Sequence[int]], precision:
 
 def target_log_probabilities(model: Any, sequences: Sequence[Sequence[int]], precision: str) -> list[numpy.ndarray]:
     """For each sequence of n tokens, float32 [n-1]: the log-probability of each token after the first."""
-
     found: list[Any] = [None] * len(sequences)
     for batch, log_probs in _forward(model, sequences, precision):
         targets = padded([sequences[index][1:] for index in batch])[0]

@@ -29,12 +29,10 @@ EXPLANATION = (
     "the most that lie in memory at once (some parts come when others have gone). Measured: the peak above what lay in "
     "memory before, the model's weights included. 'Of tensors' is that of a process whose heap gives freed memory "
     "back at once, which the prediction is compared with; 'with the heap' is what a training takes with the system's "
-    f"heap, which keeps freed blocks in pieces. The prediction leaves out {LEFT_OUT}. On a CPU in 16 bits that is most "
-    "of it where batches are as long as their longest text: oneDNN compiles every product for its shape and keeps "
-    "about 1 MB of each, up to 1024."
+    f"heap, which keeps freed blocks in pieces. The prediction leaves out {LEFT_OUT}."
 )
-# So many times the tensors is more than any heap took of trainings whose batches all had one shape (2.25).
-COMPILED = 3.0
+# From here on two thirds of a peak are something else than tensors.
+MOSTLY_OTHER = 3.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Found:
     parts: dict[str, float]
     at: str
     tensors: float | None
-    heap: float | None
+    heap: float
 
 
 def memory(content: Content) -> Section | None:
@@ -76,31 +74,37 @@ def memory_in_words(content: Content) -> list[str]:
         error, key = max(errors, key=lambda pair: abs(pair[0]))
         said[0] += f"; of those of {LARGE / 1e6:.0f} MB and more {key[0]} at {key[3]} is farthest off ({error:+.1%})"
     said[0] += "."
-    kept = [one.heap / one.tensors for one in found if one.heap and one.tensors]
-    if kept:
-        said.append(
-            f"With the system's heap the same trainings take {plain(min(kept), 3)} to {plain(max(kept), 3)} times what "
-            "their tensors take."
-        )
+    kept = [one.heap / one.tensors for one in found if one.tensors]
+    said.append(
+        f"With the system's heap the same trainings take {plain(min(kept), 3)} to {plain(max(kept), 3)} times what "
+        "their tensors take."
+    )
     return said
 
 
 def compiled_in_words(content: Content) -> list[str]:
-    """That peaks of some trainings are oneDNN's programs for many shapes and not what the methods need."""
-    found = [
-        one for which in content.sets for one in _found(content, which)
-        if one.outcome.key[3] != "fp32" and one.outcome.key[4].startswith("cpu") and one.tensors is None
-        and one.heap and one.heap > COMPILED * one.predicted
-    ]  # fmt: skip
+    """That peaks of trainings over batches of unequal length tell little of their methods, in 16 bits on a CPU."""
+    found = [one for which in content.sets for one in _found(content, which) if _is_compiled(content, one)]
     if not found:
         return []
-    times = sorted(one.heap / one.predicted for one in found if one.heap)
+    times = sorted(one.heap / one.predicted for one in found)
     span = plain(times[0], 3) if len(times) == 1 else f"{plain(times[0], 3)} to {plain(times[-1], 3)}"
+    methods = "1 method" if len(found) == 1 else f"{len(found)} methods"
     return [
-        f"Peaks of {len(found)} {'training' if len(found) == 1 else 'trainings'} in 16 bits do not tell what their "
-        f"methods need: they are {span} times the predicted tensors, mostly programs that oneDNN compiled for every "
-        "length of a batch. Predicted memory compares them."
+        f"Peaks of training of {methods} in 16 bits do not tell what they need: {span} times the predicted tensors. "
+        "Their batches differ in length, and on a CPU oneDNN keeps what it compiled for each of them; predicted memory "
+        "compares the methods."
     ]
+
+
+def _is_compiled(content: Content, one: Found) -> bool:
+    """Whether most of a peak is no tensors, where oneDNN compiles for every length and batches are padded to theirs."""
+    in_16_bits_on_a_cpu = one.outcome.key[3] != "fp32" and str(one.outcome.key[4]).startswith("cpu")
+    if not in_16_bits_on_a_cpu or one.tensors is not None or one.heap <= MOSTLY_OTHER * one.predicted:
+        return False
+    lines = content.last_training(one.outcome.key)
+    every, text = (lines.get(name) for name in ("tokens_per_second", "nonpadding_tokens_per_second"))
+    return bool(every and text and text["value"] < every["value"])
 
 
 def holds(predicted: float, measured: float) -> bool:
@@ -144,7 +148,7 @@ def _table(content: Content, which: Key, found: list[Found]) -> Table:
 def _values(one: Found, *, probed: bool) -> list[Value]:
     other = sum(value for name, value in one.parts.items() if name not in SHOWN)
     against, name = (one.tensors, "its tensors") if probed else (one.predicted, "predicted")
-    times = f"{plain(one.heap / against, 3)} x {name}" if one.heap and against else ""
+    times = f"{plain(one.heap / against, 3)} x {name}" if against else ""
     error = f"{one.predicted / one.tensors - 1:+.1%}" if one.tensors else "-"
     return [
         *method_values(one.outcome), *(Value(pretty(one.parts.get(name), "B", 3)) for name in SHOWN),
